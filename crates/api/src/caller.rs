@@ -1,0 +1,90 @@
+//! Who asks.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use model::Id;
+use model::identity::{Domain, Project, User};
+
+use crate::App;
+use crate::failure::Failure;
+
+/// Who asks, for what, with which roles: what a valid token says.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user.
+    pub user_id: Id<User>,
+    /// The user's name.
+    pub user_name: String,
+    /// The user's domain.
+    pub user_domain_id: Id<Domain>,
+    /// The project of a token scoped to one.
+    pub project_id: Option<Id<Project>>,
+    /// The domain of a token scoped to one.
+    pub domain_id: Option<Id<Domain>>,
+    /// Whether the token is scoped to the whole system.
+    pub system: bool,
+    /// Roles by name, with those they imply.
+    pub roles: Vec<String>,
+}
+
+impl Caller {
+    /// Whether the caller has the role, itself or implied.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|it| it == role)
+    }
+
+    /// Whether the caller is an administrator.
+    pub fn is_admin(&self) -> bool {
+        self.has_role("admin")
+    }
+
+    /// The project the caller works for.
+    ///
+    /// # Errors
+    /// `Forbidden` if the token is not scoped to a project.
+    pub fn project(&self) -> Result<&Id<Project>, Failure> {
+        self.project_id.as_ref().ok_or_else(|| Failure::Forbidden("This needs a token scoped to a project.".into()))
+    }
+
+    /// Refuses all but administrators.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn require_admin(&self) -> Result<(), Failure> {
+        self.require_role("admin")
+    }
+
+    /// Refuses those without the role.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn require_role(&self, role: &str) -> Result<(), Failure> {
+        if self.has_role(role) { Ok(()) } else { Err(Failure::Forbidden(format!("This needs the role {role}."))) }
+    }
+
+    /// Whether an object of that project is the caller's to see.
+    pub fn sees(&self, project: Option<&Id<Project>>) -> bool {
+        self.is_admin() || (project.is_some() && project == self.project_id.as_ref() && self.has_role("reader"))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let missing = || Failure::Unauthorized("The request you have made requires authentication.".into());
+        let token = parts.headers.get("x-auth-token").and_then(|it| it.to_str().ok()).ok_or_else(missing)?;
+        let caller = crate::identity::validate(app, token).await?.ok_or_else(missing)?.caller;
+        tracing::Span::current().record("user.id", caller.user_id.as_str());
+        if let Some(project) = &caller.project_id {
+            tracing::Span::current().record("project.id", project.as_str());
+        }
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}

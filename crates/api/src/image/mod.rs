@@ -1,0 +1,82 @@
+//! Images (Glance v2).
+
+mod data;
+mod file;
+mod record;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+use model::image_compute::Image;
+use model::{Id, Object};
+use serde_json::{Value, json};
+
+pub use file::recover;
+
+use crate::App;
+use crate::caller::Caller;
+use crate::failure::{self, Failure};
+use crate::slash::trimmed;
+
+/// Whether the caller sees the image.
+pub(crate) fn sees(caller: &Caller, image: &Object<Image>) -> bool {
+    let is_own = image.project_id.is_some() && image.project_id == caller.project_id;
+    is_own || caller.is_admin() || ["public", "community"].contains(&image.desired.visibility.as_str())
+}
+
+/// The image of that id, if the caller sees it.
+pub(crate) async fn find(app: &Arc<App>, caller: &Caller, id: &str) -> Result<Object<Image>, Failure> {
+    let found = match Id::parse(id) {
+        Some(id) => app.store.get::<Image>(&id).await?,
+        None => None,
+    };
+    found.filter(|image| sees(caller, image)).ok_or_else(|| Failure::not_found("Image", id))
+}
+
+fn member(caller: &Caller) -> Result<(), Failure> {
+    if caller.has_role("member") { Ok(()) } else { Err(Failure::Forbidden("this needs the role member".into())) }
+}
+
+/// Longest body but image data, in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// All of `/image`.
+pub fn router(app: Arc<App>) -> Router {
+    let data = Router::new().route("/v2/images/{id}/file", get(file::download).put(file::upload)).layer(DefaultBodyLimit::disable());
+    let records = Router::new()
+        .route("/", get(versions))
+        .route("/versions", get(versions))
+        .route("/v2", get(versions))
+        .route("/v2/images", get(record::list).post(record::create))
+        .route("/v2/images/{id}", get(record::show).patch(record::update).delete(record::delete))
+        .route("/v2/images/{id}/tags/{tag}", axum::routing::put(record::tag).delete(record::tag))
+        .route("/v2/schemas/{name}", get(record::schema))
+        .fallback(|| async { Failure::NoRoute })
+        .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(MAX_BODY));
+    trimmed(records.merge(data).layer(axum::middleware::map_response(enveloped)).with_state(app))
+}
+
+async fn enveloped(response: Response) -> Response {
+    failure::envelope(response, |failure| {
+        let status = failure.status();
+        json!({"code": status.as_str(), "title": status.canonical_reason().unwrap_or_default(), "message": failure.message()})
+    })
+}
+
+/// The versions: 2.5 is the newest of which this server has all that clients look for (2.6 brought imports).
+async fn versions(State(app): State<Arc<App>>, headers: HeaderMap, uri: OriginalUri) -> Response {
+    let href = format!("{}/image/v2/", crate::links::origin(&app, &headers));
+    let version = |id: &str, status: &str| json!({"id": id, "status": status, "links": [{"rel": "self", "href": href}]});
+    let older = ["v2.4", "v2.3", "v2.2", "v2.1", "v2.0"].iter().map(|id| version(id, "SUPPORTED"));
+    let list: Vec<Value> = std::iter::once(version("v2.5", "CURRENT")).chain(older).collect();
+    // Glance answers the root so; the answer is the same everywhere.
+    let is_root = uri.path().trim_end_matches('/').ends_with("/image");
+    let status = if is_root { StatusCode::MULTIPLE_CHOICES } else { StatusCode::OK };
+    (status, Json(json!({ "versions": list }))).into_response()
+}

@@ -1,0 +1,153 @@
+//! What others see: OpenStack-compatible HTTP, one folder a service. Writes what is wanted into the store and reads what was seen;
+//! knows no device and never waits for one.
+
+pub mod baremetal;
+pub mod caller;
+pub mod compute;
+pub mod container_infra;
+pub mod failure;
+pub mod identity;
+pub mod image;
+mod json_patch;
+pub mod links;
+mod microversion;
+pub mod network;
+mod page;
+mod race;
+mod resource;
+mod slash;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use http::{HeaderValue, StatusCode};
+use model::{Id, Secret};
+use serde_json::json;
+use store::{Store, StoreError};
+use tracing::Instrument as _;
+
+/// Longest request body but image data, in bytes.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// What the APIs need of the fabric: where segments of tenant networks come from.
+#[derive(Clone, Debug)]
+pub struct FabricSettings {
+    /// Its name.
+    pub physical_network: String,
+    /// First and last VLAN of tenant networks.
+    pub vlan_range: (u16, u16),
+    /// The VLAN of ports that reach nobody.
+    pub isolation_vlan: u16,
+}
+
+/// Settings of the APIs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The region of the catalog.
+    pub region: String,
+    /// Where the data of images lies.
+    pub image_dir: PathBuf,
+    /// The address of links to a client that does not say by which it came.
+    pub public_fallback: String,
+    /// The fabric.
+    pub fabric: FabricSettings,
+    /// How long a token is valid, in seconds.
+    pub token_ttl_seconds: u32,
+}
+
+/// What all handlers share.
+pub struct App {
+    /// The store.
+    pub store: Store,
+    /// Settings.
+    pub settings: Settings,
+    pub(crate) identity: identity::State,
+}
+
+impl App {
+    /// Reads the keys all replicas share, making them at the first start.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
+        let identity = identity::State::open(&store).await?;
+        Ok(Self { store, settings, identity })
+    }
+}
+
+/// Makes what an empty store must have: the domain, the roles, project and user `admin`, the region and the catalog. What is there is left.
+///
+/// # Errors
+/// The store failed, or hashing the password did.
+pub async fn bootstrap(app: &App, admin_password: &Secret) -> Result<(), failure::Failure> {
+    identity::bootstrap(app, admin_password).await
+}
+
+/// Every service under its prefix, and `/healthz`.
+pub fn router(app: Arc<App>) -> Router {
+    let services = Router::new()
+        .nest("/identity", identity::router(Arc::clone(&app)))
+        .nest("/network", network::router(Arc::clone(&app)))
+        .nest("/baremetal", baremetal::router(Arc::clone(&app)))
+        .nest("/compute", compute::router(Arc::clone(&app)))
+        .nest("/container-infra", container_infra::router(Arc::clone(&app)))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // Image data is streamed to disk and bounded there.
+        .nest("/image", image::router(Arc::clone(&app)).layer(DefaultBodyLimit::disable()));
+    let health = Router::new().route("/healthz", axum::routing::get(healthz)).with_state(app);
+    slash::trimmed(services.merge(health).fallback(nothing_here)).layer(from_fn(around))
+}
+
+/// What a ramdisk may call, on the provisioning network.
+pub fn provisioning_router(app: Arc<App>) -> Router {
+    let agents = Router::new().nest("/baremetal", baremetal::agent_router(app)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    slash::trimmed(agents).layer(from_fn(around))
+}
+
+async fn healthz(axum::extract::State(app): axum::extract::State<Arc<App>>) -> Response {
+    match app.store.setting("identity/fernet").await {
+        Ok(_) => (StatusCode::OK, "ready\n").into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "not ready: the store does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+        }
+    }
+}
+
+async fn nothing_here() -> Response {
+    let services = ["/identity", "/network", "/baremetal", "/image", "/compute", "/container-infra"];
+    (
+        StatusCode::NOT_FOUND,
+        Json(json!({"error": {"code": 404, "title": "Not Found", "message": "No service is here.", "services": services}})),
+    )
+        .into_response()
+}
+
+/// The id of a request, for handlers that put it into their answers.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Around every request: its id, its span, a line in the log.
+async fn around(mut request: Request, next: Next) -> Response {
+    let id = format!("req-{}", Id::<()>::random());
+    let began = std::time::Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", request.id = id, user.id = tracing::field::Empty, project.id = tracing::field::Empty);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-openstack-request-id", value.clone());
+        if path.starts_with("/compute") {
+            response.headers_mut().insert("x-compute-request-id", value);
+        }
+    }
+    let status = response.status().as_u16();
+    let _entered = span.enter();
+    tracing::debug!(%method, path, status, took_us = began.elapsed().as_micros(), "answered");
+    response
+}

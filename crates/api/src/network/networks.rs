@@ -1,0 +1,246 @@
+//! `/v2.0/networks`
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+use model::net::{Network, NetworkDesired, Port, Segment, Subnet, VlanId, vlan_key};
+use model::{Id, Object};
+use serde_json::{Map, Value, json};
+use store::{Batch, Query, StoreError};
+
+use super::{Ask, again, bodies, created, owner};
+use crate::App;
+use crate::failure::Failure;
+use crate::resource::{Field, Listing, Resource, field, parse, rooted, value};
+
+/// Largest packet a network may promise, in bytes: what the fabric carries.
+const MTU: u16 = 1500;
+
+pub(super) static NETWORK: Resource<Network> = Resource { singular: "network", plural: "networks", title: "network", fields: FIELDS };
+
+const FIELDS: &[Field<Network>] = &[
+    field("id", |it: &Object<Network>| json!(it.id)),
+    field("name", |it: &Object<Network>| json!(it.name)).set(|it, v| Ok(it.name = value::text(v, 255)?)),
+    field("description", |it: &Object<Network>| json!(it.desired.description))
+        .set(|it, v| Ok(it.desired.description = value::text(v, 255)?)),
+    field("admin_state_up", |it: &Object<Network>| json!(it.desired.admin_state_up))
+        .set(|it, v| Ok(it.desired.admin_state_up = value::boolean(v)?)),
+    field("status", |_: &Object<Network>| json!("ACTIVE")),
+    field("shared", |it: &Object<Network>| json!(it.desired.shared)).set(|it, v| Ok(it.desired.shared = value::boolean(v)?)).admin_sets(),
+    field("router:external", |it: &Object<Network>| json!(it.desired.external))
+        .set(|it, v| Ok(it.desired.external = value::boolean(v)?))
+        .admin_sets(),
+    field("mtu", |it: &Object<Network>| json!(it.desired.mtu)).set_once(|it, v| {
+        let mtu = u16::try_from(value::number(v, 0, i64::from(MTU))?).unwrap_or(MTU);
+        it.desired.mtu = if mtu == 0 { MTU } else { mtu };
+        if it.desired.mtu < 68 { Err("it is below 68".into()) } else { Ok(()) }
+    }),
+    field("port_security_enabled", |it: &Object<Network>| json!(it.desired.port_security_enabled))
+        .set(|it, v| Ok(it.desired.port_security_enabled = value::boolean(v)?)),
+    field("provider:network_type", |_: &Object<Network>| json!("vlan"))
+        .set_once(|_, v| match v.as_str() {
+            Some("vlan") => Ok(()),
+            _ => Err("only vlan is offered".into()),
+        })
+        .admin_only(),
+    field("provider:physical_network", |it: &Object<Network>| json!(it.desired.segment.physical_network))
+        .set_once(|it, v| {
+            let name = value::text(v, 64)?;
+            if name == it.desired.segment.physical_network { Ok(()) } else { Err(format!("there is no physical network '{name}'")) }
+        })
+        .admin_only(),
+    field("provider:segmentation_id", |it: &Object<Network>| json!(it.desired.segment.vlan))
+        .set_once(|it, v| {
+            let id = value::number(v, 1, 4094)?;
+            it.desired.segment.vlan = u16::try_from(id).ok().and_then(VlanId::new).ok_or("it is no VLAN id")?;
+            Ok(())
+        })
+        .admin_only(),
+    field("project_id", |it: &Object<Network>| json!(it.project_id)),
+    field("tenant_id", |it: &Object<Network>| json!(it.project_id)),
+    field("created_at", |it: &Object<Network>| json!(it.created_at.iso_seconds())),
+    field("updated_at", |it: &Object<Network>| json!(it.updated_at.unwrap_or(it.created_at).iso_seconds())),
+    field("revision_number", |it: &Object<Network>| json!(it.generation)),
+    field("tags", |_: &Object<Network>| json!([])),
+];
+
+/// Whether the caller sees it.
+pub(super) fn sees(ask: &Ask, network: &Object<Network>) -> bool {
+    network.desired.shared || ask.caller.sees(network.project_id.as_ref())
+}
+
+/// The network of that id, if the caller sees it.
+pub(super) async fn find(ask: &Ask, id: &str) -> Result<Object<Network>, Failure> {
+    let missing = || Failure::not_found("Network", id);
+    let parsed = Id::parse(id).ok_or_else(missing)?;
+    ask.app.store.get(&parsed).await?.filter(|it: &Object<Network>| !it.is_deleting() && sees(ask, it)).ok_or_else(missing)
+}
+
+/// Shows a network with the ids of its subnets.
+async fn shown(ask: &Ask, network: &Object<Network>) -> Result<Value, Failure> {
+    let fields = ask.parameters.fields();
+    let mut body = NETWORK.show(network, &ask.caller, &fields);
+    with_subnets(ask, &mut body, network.id.as_str()).await?;
+    Ok(body)
+}
+
+async fn with_subnets(ask: &Ask, body: &mut Value, id: &str) -> Result<(), Failure> {
+    let fields = ask.parameters.fields();
+    if fields.is_empty() || fields.iter().any(|it| it == "subnets") {
+        let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [id.to_owned()])).await?;
+        if let Some(body) = body.as_object_mut() {
+            body.insert("subnets".into(), json!(subnets.iter().map(|it| it.id.as_str()).collect::<Vec<_>>()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
+    let listing =
+        Listing { resource: &NETWORK, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("networks"), strict: true };
+    let mut answer = listing.answer(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?;
+    for item in answer["networks"].as_array_mut().into_iter().flatten() {
+        if let Some(id) = item["id"].as_str().map(str::to_owned) {
+            with_subnets(&ask, item, &id).await?;
+        }
+    }
+    Ok(Json(answer))
+}
+
+pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    let network = find(&ask, &id).await?;
+    Ok(Json(json!({"network": shown(&ask, &network).await?})))
+}
+
+/// A network as the defaults have it. VLAN 1 stands for "not chosen yet": it is in nobody's range.
+fn blank(app: &App) -> Result<NetworkDesired, Failure> {
+    let vlan = VlanId::new(1).ok_or_else(|| Failure::Internal("VLAN 1".into()))?;
+    Ok(NetworkDesired {
+        admin_state_up: true,
+        shared: false,
+        external: false,
+        description: String::new(),
+        mtu: MTU,
+        port_security_enabled: true,
+        segment: Segment { physical_network: app.settings.fabric.physical_network.clone(), vlan },
+    })
+}
+
+pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
+    ask.caller.require_role("member")?;
+    let body = parse(&body)?;
+    let (wanted, is_bulk) = bodies(&body, "network", "networks")?;
+    let fabric = &ask.app.settings.fabric;
+    let pool = format!("vlan:{}", fabric.physical_network);
+    let mut tries = 0;
+    loop {
+        let mut held: std::collections::HashSet<String> = ask.app.store.allocations(&pool).await?.into_iter().map(|it| it.value).collect();
+        let mut batch = Batch::wishes();
+        let mut made = Vec::new();
+        for wanted in &wanted {
+            let mut wanted = wanted.clone();
+            let project = owner(&ask, &mut wanted)?;
+            let mut network = Object::new(Id::random(), Some(project), "", blank(&ask.app)?);
+            NETWORK.fill(&mut network, &wanted, &ask.caller)?;
+            let given = wanted.contains_key("provider:segmentation_id");
+            let vlan = choose(&ask.app, &network, given, &held)?;
+            held.insert(vlan_key(vlan));
+            network.desired.segment.vlan = vlan;
+            batch = batch.hold(&pool, &vlan_key(vlan), network.id.as_str()).create(&network).wake(&network.id);
+            made.push(network);
+        }
+        match ask.app.store.apply(batch).await {
+            Ok(()) => {
+                let mut items = Vec::new();
+                for network in &made {
+                    tracing::info!(network.id = %network.id, vlan = network.desired.segment.vlan.get(), "network created");
+                    items.push(shown(&ask, network).await?);
+                }
+                return Ok(created(answer(items, is_bulk)));
+            }
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn answer(mut items: Vec<Value>, is_bulk: bool) -> Value {
+    if is_bulk { json!({ "networks": items }) } else { json!({"network": items.pop()}) }
+}
+
+/// The VLAN of a new network: the given one if nobody has it, else the lowest free one. One in quarantine is not free.
+fn choose(app: &App, network: &Object<Network>, given: bool, held: &std::collections::HashSet<String>) -> Result<VlanId, Failure> {
+    let fabric = &app.settings.fabric;
+    if given {
+        let vlan = network.desired.segment.vlan;
+        if vlan.get() == fabric.isolation_vlan {
+            return Err(Failure::BadRequest(format!("Invalid input for provider:segmentation_id. Reason: {vlan} is the isolation VLAN.")));
+        }
+        if held.contains(&vlan_key(vlan)) {
+            let text = format!("Unable to create the network. The VLAN {vlan} on physical network {} is in use.", fabric.physical_network);
+            return Err(Failure::named(StatusCode::CONFLICT, "VlanIdInUse", text));
+        }
+        return Ok(vlan);
+    }
+    let (first, last) = fabric.vlan_range;
+    (first..=last).filter_map(VlanId::new).find(|it| !held.contains(&vlan_key(*it))).ok_or_else(|| {
+        let text = "Unable to create the network. No tenant network is available for allocation: all VLANs are in use or in quarantine.";
+        Failure::named(StatusCode::SERVICE_UNAVAILABLE, "NoNetworkAvailable", text)
+    })
+}
+
+/// The network of that id, if the caller may change it.
+async fn own(ask: &Ask, id: &str) -> Result<Object<Network>, Failure> {
+    let network = find(ask, id).await?;
+    if !ask.caller.is_admin() && (network.project_id != ask.caller.project_id || !ask.caller.has_role("member")) {
+        return Err(Failure::Forbidden("This network is not yours to change.".into()));
+    }
+    Ok(network)
+}
+
+pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let body = parse(&body)?;
+    let wanted: &Map<String, Value> = rooted(&body, "network")?;
+    let mut tries = 0;
+    loop {
+        let mut network = own(&ask, &id).await?;
+        NETWORK.change(&mut network, wanted, &ask.caller)?;
+        match ask.app.store.apply(Batch::wishes().want(&network)).await {
+            Ok(()) => return Ok(Json(json!({"network": shown(&ask, &find(&ask, &id).await?).await?}))),
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// DELETE: the network is gone for its users at once; its VLAN stays taken until every switch was read back without it.
+pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
+    let mut tries = 0;
+    loop {
+        let network = own(&ask, &id).await?;
+        let in_use = || {
+            let text = format!("Unable to complete operation on network {id}. There are one or more ports still in use on the network.");
+            Failure::named(StatusCode::CONFLICT, "NetworkInUse", text)
+        };
+        let mut batch = Batch::wishes().mark_deleted(&network).wake(&network.id);
+        // Ports on their way out are the engine's: it waits for them. Others keep the network.
+        let ports = ask.app.store.list(&Query::<Port>::new().column("network_id", [network.id.to_string()])).await?;
+        if !ports.is_empty() {
+            return Err(in_use());
+        }
+        for subnet in ask.app.store.list(&Query::<Subnet>::new().column("network_id", [network.id.to_string()])).await? {
+            batch = batch.remove(&subnet);
+        }
+        match ask.app.store.apply(batch).await {
+            Ok(()) => {
+                tracing::info!(network.id = %network.id, "network deleted; its VLAN is in quarantine");
+                return Ok(StatusCode::NO_CONTENT);
+            }
+            Err(StoreError::Referenced { .. }) => return Err(in_use()),
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

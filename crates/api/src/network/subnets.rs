@@ -1,0 +1,313 @@
+//! `/v2.0/subnets`
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+use ipnet::IpNet;
+use model::net::{AllocationPool, HostRoute, Network, Port, Subnet, SubnetDesired, ip_key};
+use model::{Id, Object};
+use serde_json::{Map, Value, json};
+use store::{Batch, Query};
+
+use super::{Ask, address, again, bodies, created, networks, owner};
+use crate::failure::Failure;
+use crate::resource::{Field, Listing, Resource, field, parse, rooted, value};
+
+pub(super) static SUBNET: Resource<Subnet> = Resource { singular: "subnet", plural: "subnets", title: "subnet", fields: FIELDS };
+
+const FIELDS: &[Field<Subnet>] = &[
+    field("id", |it: &Object<Subnet>| json!(it.id)),
+    field("name", |it: &Object<Subnet>| json!(it.name)).set(|it, v| Ok(it.name = value::text(v, 255)?)),
+    field("description", |it: &Object<Subnet>| json!(it.desired.description))
+        .set(|it, v| Ok(it.desired.description = value::text(v, 255)?)),
+    field("network_id", |it: &Object<Subnet>| json!(it.desired.network_id))
+        .set_once(|it, v| Ok(it.desired.network_id = value::id(v)?))
+        .required()
+        .column("network_id"),
+    field("ip_version", |it: &Object<Subnet>| json!(if it.desired.cidr.network().is_ipv4() { 4 } else { 6 }))
+        .set_once(|_, v| value::number(v, 4, 6).map(drop))
+        .required(),
+    field("cidr", |it: &Object<Subnet>| json!(it.desired.cidr))
+        .set_once(|it, v| {
+            let given: IpNet = value::text(v, 64)?.parse().map_err(|_| format!("{v} is not a valid IP subnet"))?;
+            if given.trunc() != given {
+                return Err(format!("{v} isn't a recognized IP subnet cidr, '{}' is recommended", given.trunc()));
+            }
+            it.desired.cidr = given;
+            Ok(())
+        })
+        .required(),
+    field("gateway_ip", |it: &Object<Subnet>| json!(it.desired.gateway_ip))
+        .set(|it, v| Ok(it.desired.gateway_ip = if v.is_null() { None } else { Some(ip(v)?) })),
+    field("allocation_pools", |it: &Object<Subnet>| json!(it.desired.allocation_pools))
+        .set_once(|it, v| Ok(it.desired.allocation_pools = pools(v)?)),
+    field("dns_nameservers", |it: &Object<Subnet>| json!(it.desired.dns_nameservers)).set(|it, v| {
+        let list = v.as_array().ok_or("it is not a list")?;
+        if list.len() > 5 {
+            return Err("there are more than 5".into());
+        }
+        it.desired.dns_nameservers = list.iter().map(|it| ip(it).map(|ip| ip.to_string())).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+    field("host_routes", |it: &Object<Subnet>| json!(it.desired.host_routes)).set(|it, v| {
+        let list: Vec<HostRoute> = serde_json::from_value(v.clone()).map_err(|error| error.to_string())?;
+        if list.len() > 20 {
+            return Err("there are more than 20".into());
+        }
+        it.desired.host_routes = list;
+        Ok(())
+    }),
+    field("enable_dhcp", |it: &Object<Subnet>| json!(it.desired.enable_dhcp)).set(|it, v| Ok(it.desired.enable_dhcp = value::boolean(v)?)),
+    field("ipv6_ra_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
+    field("ipv6_address_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
+    field("project_id", |it: &Object<Subnet>| json!(it.project_id)),
+    field("tenant_id", |it: &Object<Subnet>| json!(it.project_id)),
+    field("created_at", |it: &Object<Subnet>| json!(it.created_at.iso_seconds())),
+    field("updated_at", |it: &Object<Subnet>| json!(it.updated_at.unwrap_or(it.created_at).iso_seconds())),
+    field("revision_number", |it: &Object<Subnet>| json!(it.generation)),
+    field("tags", |_: &Object<Subnet>| json!([])),
+];
+
+fn only_null(v: &Value) -> Result<(), String> {
+    if v.is_null() { Ok(()) } else { Err("it is not offered: addresses of machines are static".into()) }
+}
+
+fn ip(v: &Value) -> Result<IpAddr, String> {
+    v.as_str().and_then(|it| it.parse().ok()).ok_or_else(|| format!("{v} is not a valid IP address"))
+}
+
+fn pools(v: &Value) -> Result<Vec<AllocationPool>, String> {
+    let list = v.as_array().ok_or("it is not a list")?;
+    list.iter().map(|it| serde_json::from_value(it.clone()).map_err(|_| format!("{it} is not a valid allocation pool"))).collect()
+}
+
+async fn find(ask: &Ask, id: &str) -> Result<Object<Subnet>, Failure> {
+    let missing = || Failure::not_found("Subnet", id);
+    let parsed = Id::parse(id).ok_or_else(missing)?;
+    let subnet = ask.app.store.get::<Subnet>(&parsed).await?.ok_or_else(missing)?;
+    if ask.caller.sees(subnet.project_id.as_ref()) || networks::find(ask, subnet.desired.network_id.as_str()).await.is_ok() {
+        return Ok(subnet);
+    }
+    Err(missing())
+}
+
+pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
+    let shared: Vec<Id<Network>> =
+        ask.app.store.list(&Query::<Network>::new()).await?.into_iter().filter(|it| it.desired.shared).map(|it| it.id).collect();
+    let sees = |it: &Object<Subnet>| ask.caller.sees(it.project_id.as_ref()) || shared.contains(&it.desired.network_id);
+    let listing = Listing { resource: &SUBNET, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("subnets"), strict: true };
+    Ok(Json(listing.answer(&ask.app.store, Query::new(), sees).await?))
+}
+
+pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    let subnet = find(&ask, &id).await?;
+    Ok(Json(json!({"subnet": SUBNET.show(&subnet, &ask.caller, &ask.parameters.fields())})))
+}
+
+/// Checks what no single field shows (Source: Neutron API reference, "Subnets").
+fn check(subnet: &SubnetDesired) -> Result<(), Failure> {
+    let bad = |text: String| Failure::BadRequest(text);
+    let cidr = &subnet.cidr;
+    let network = cidr.network();
+    if network.is_multicast() || network.is_loopback() || network.is_unspecified() || cidr.prefix_len() == 0 {
+        return Err(bad(format!("Invalid input for operation: {cidr} is a subnet machines cannot have.")));
+    }
+    let (first, last) = address::usable(cidr);
+    if let Some(gateway) = subnet.gateway_ip {
+        if gateway.is_ipv4() != network.is_ipv4() {
+            return Err(bad(format!("Invalid input for operation: gateway_ip '{gateway}' does not match the ip_version.")));
+        }
+        if cidr.contains(&gateway) && !(first..=last).contains(&address::number(gateway)) {
+            return Err(bad(format!("Invalid input for operation: Gateway IP {gateway} is the network or broadcast address.")));
+        }
+    }
+    let mut ranges = Vec::new();
+    for pool in &subnet.allocation_pools {
+        let (start, end) = (address::number(pool.start), address::number(pool.end));
+        if pool.start.is_ipv4() != network.is_ipv4() || pool.end.is_ipv4() != network.is_ipv4() || start > end {
+            return Err(Failure::named(
+                StatusCode::BAD_REQUEST,
+                "InvalidAllocationPool",
+                format!("The allocation pool {}-{} is not valid.", pool.start, pool.end),
+            ));
+        }
+        if start < first || end > last {
+            let text = format!("The allocation pool {}-{} spans beyond the subnet cidr {cidr}.", pool.start, pool.end);
+            return Err(Failure::named(StatusCode::BAD_REQUEST, "OutOfBoundsAllocationPool", text));
+        }
+        if subnet.gateway_ip.map(address::number).is_some_and(|it| (start..=end).contains(&it)) {
+            let text = format!(
+                "Gateway ip {} conflicts with allocation pool {}-{}.",
+                subnet.gateway_ip.map(|it| it.to_string()).unwrap_or_default(),
+                pool.start,
+                pool.end
+            );
+            return Err(Failure::named(StatusCode::CONFLICT, "GatewayConflictWithAllocationPools", text));
+        }
+        ranges.push((start, end));
+    }
+    ranges.sort_unstable();
+    if ranges.windows(2).any(|pair| matches!(pair, [a, b] if a.1 >= b.0)) {
+        return Err(Failure::named(
+            StatusCode::CONFLICT,
+            "OverlappingAllocationPools",
+            format!("Found overlapping allocation pools for {cidr}."),
+        ));
+    }
+    if ranges.iter().map(|(start, end)| end - start).sum::<u128>() > 1 << 20 && network.is_ipv4() {
+        return Err(bad(format!("Invalid input for operation: {cidr} is larger than /12.")));
+    }
+    Ok(())
+}
+
+pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
+    ask.caller.require_role("member")?;
+    let body = parse(&body)?;
+    let (wanted, is_bulk) = bodies(&body, "subnet", "subnets")?;
+    let mut tries = 0;
+    loop {
+        let mut batch = Batch::wishes();
+        let mut made: Vec<Object<Subnet>> = Vec::new();
+        for wanted in &wanted {
+            let subnet = prepare(&ask, wanted.clone(), &made).await?;
+            let id = &subnet.desired.network_id;
+            // Two subnets made at once on one network meet in its row, so that they cannot overlap.
+            let network = ask.app.store.get(id).await?.ok_or_else(|| Failure::not_found("Network", id.as_str()))?;
+            if !made.iter().any(|it| it.desired.network_id == *id) {
+                batch = batch.want(&network);
+            }
+            if let Some(gateway) = subnet.desired.gateway_ip.filter(|it| subnet.desired.cidr.contains(it)) {
+                batch = batch.hold(&address::Taken::pool(&subnet.id), &ip_key(gateway), "gateway");
+            }
+            batch = batch.create(&subnet);
+            made.push(subnet);
+        }
+        match ask.app.store.apply(batch).await {
+            Ok(()) => {
+                let mut items: Vec<Value> = made.iter().map(|it| SUBNET.show(it, &ask.caller, &ask.parameters.fields())).collect();
+                return Ok(created(if is_bulk { json!({ "subnets": items }) } else { json!({"subnet": items.pop()}) }));
+            }
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Subnet>]) -> Result<Object<Subnet>, Failure> {
+    let project = owner(ask, &mut wanted)?;
+    let network = wanted.get("network_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !network.is_empty() {
+        let network = networks::find(ask, &network).await?;
+        if network.project_id.as_ref() != Some(&project) && !ask.caller.is_admin() {
+            return Err(Failure::Forbidden("This network is not yours to change.".into()));
+        }
+    }
+    let placeholder = Id::parse("none").ok_or_else(|| Failure::Internal("an id".into()))?;
+    let blank = SubnetDesired {
+        network_id: placeholder,
+        cidr: IpNet::default(),
+        gateway_ip: None,
+        allocation_pools: Vec::new(),
+        dns_nameservers: Vec::new(),
+        host_routes: Vec::new(),
+        enable_dhcp: true,
+        description: String::new(),
+    };
+    let mut subnet = Object::new(Id::random(), Some(project), "", blank);
+    SUBNET.fill(&mut subnet, &wanted, &ask.caller)?;
+    let desired = &mut subnet.desired;
+    let version = if desired.cidr.network().is_ipv4() { 4 } else { 6 };
+    if value::number(&wanted["ip_version"], 4, 6).ok() != Some(version) {
+        return Err(Failure::BadRequest(format!("Invalid input for operation: ip_version does not match the cidr {}.", desired.cidr)));
+    }
+    if !wanted.contains_key("gateway_ip") && desired.cidr.prefix_len() < desired.cidr.max_prefix_len() {
+        desired.gateway_ip = address::address(address::number(desired.cidr.network()) + 1, desired.cidr.network());
+    }
+    if !wanted.contains_key("allocation_pools") {
+        desired.allocation_pools = address::usual_pools(&desired.cidr, desired.gateway_ip);
+    }
+    check(desired)?;
+    let there = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [desired.network_id.to_string()])).await?;
+    let beside = beside.iter().filter(|it| it.desired.network_id == desired.network_id);
+    if let Some(other) = there.iter().chain(beside).find(|it| overlap(&it.desired.cidr, &desired.cidr)) {
+        let text = format!(
+            "Invalid input for operation: Requested subnet with cidr: {} for network: {} overlaps with another subnet ({}).",
+            desired.cidr, desired.network_id, other.id
+        );
+        return Err(Failure::named(StatusCode::BAD_REQUEST, "InvalidInput", text));
+    }
+    Ok(subnet)
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+async fn own(ask: &Ask, id: &str) -> Result<Object<Subnet>, Failure> {
+    let subnet = find(ask, id).await?;
+    if !ask.caller.is_admin() && (subnet.project_id != ask.caller.project_id || !ask.caller.has_role("member")) {
+        return Err(Failure::Forbidden("This subnet is not yours to change.".into()));
+    }
+    Ok(subnet)
+}
+
+pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let body = parse(&body)?;
+    let wanted = rooted(&body, "subnet")?;
+    let mut tries = 0;
+    loop {
+        let mut subnet = own(&ask, &id).await?;
+        let old = subnet.desired.gateway_ip;
+        SUBNET.change(&mut subnet, wanted, &ask.caller)?;
+        check(&subnet.desired)?;
+        let mut batch = Batch::wishes();
+        if subnet.desired.gateway_ip != old {
+            let pool = address::Taken::pool(&subnet.id);
+            let inside = |it: &IpAddr| subnet.desired.cidr.contains(it);
+            if let Some(old) = old.filter(inside) {
+                batch = batch.free(&pool, &ip_key(old));
+            }
+            if let Some(new) = subnet.desired.gateway_ip.filter(inside) {
+                if ask.app.store.allocation(&pool, &ip_key(new)).await?.is_some() {
+                    let text = format!("Current gateway ip {new} already in use by a port. Unable to update.");
+                    return Err(Failure::named(StatusCode::CONFLICT, "GatewayIpInUse", text));
+                }
+                batch = batch.hold(&pool, &ip_key(new), "gateway");
+            }
+        }
+        match ask.app.store.apply(batch.want(&subnet)).await {
+            Ok(()) => return Ok(Json(json!({"subnet": SUBNET.show(&find(&ask, &id).await?, &ask.caller, &[])}))),
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
+    let mut tries = 0;
+    loop {
+        let subnet = own(&ask, &id).await?;
+        let network = ask.app.store.get::<Network>(&subnet.desired.network_id).await?;
+        // Also ports on their way out: their addresses are theirs until their switch ports are proven isolated.
+        let ports =
+            ask.app.store.list(&Query::<Port>::new().with_deleted().column("network_id", [subnet.desired.network_id.to_string()])).await?;
+        if ports.iter().any(|port| port.desired.fixed_ips.iter().any(|it| it.subnet_id == subnet.id)) {
+            let text = format!("Unable to complete operation on subnet {id}: One or more ports have an IP allocation from this subnet.");
+            return Err(Failure::named(StatusCode::CONFLICT, "SubnetInUse", text));
+        }
+        let mut batch = Batch::wishes().free_held(&address::Taken::pool(&subnet.id), "gateway").remove(&subnet);
+        // Ports made at the same moment meet in the network's row.
+        if let Some(network) = &network {
+            batch = batch.want(network);
+        }
+        match ask.app.store.apply(batch).await {
+            Ok(()) => return Ok(StatusCode::NO_CONTENT),
+            Err(error) if again(&error, tries) => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

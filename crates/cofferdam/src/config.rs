@@ -1,0 +1,115 @@
+//! The configuration file of `cofferdam serve`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use engine::{AccessConfig, EdgeConfig, FabricConfig, ProvisioningConfig};
+use serde::Deserialize;
+
+/// The whole file; every section may be absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Switches and VLANs.
+    pub fabric: FabricConfig,
+    /// This host's own switch.
+    pub edge: Option<EdgeConfig>,
+    /// The network machines are deployed and erased on.
+    pub provisioning: Option<ProvisioningConfig>,
+    /// How clients reach clusters.
+    pub access: AccessConfig,
+    /// Identity.
+    pub identity: IdentityConfig,
+}
+
+/// `[identity]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// The region of the catalog.
+    pub region: String,
+    /// How long a token is valid, in seconds.
+    pub token_ttl_seconds: u32,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self { region: "RegionOne".into(), token_ttl_seconds: 3600 }
+    }
+}
+
+impl Config {
+    /// Reads the file; without one everything has its default.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that is not understood.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let range = self.fabric.vlan_range;
+        let inside = |vlan| range.first <= vlan && vlan <= range.last;
+        anyhow::ensure!(!inside(self.fabric.isolation_vlan), "fabric.isolation_vlan lies within fabric.vlan_range");
+        if let Some(provisioning) = &self.provisioning {
+            anyhow::ensure!(!inside(provisioning.vlan), "provisioning.vlan lies within fabric.vlan_range");
+            anyhow::ensure!(provisioning.vlan != self.fabric.isolation_vlan, "provisioning.vlan is fabric.isolation_vlan");
+            anyhow::ensure!(provisioning.cidr.contains(&provisioning.address), "provisioning.address is not in provisioning.cidr");
+        }
+        if let Some(edge) = &self.edge {
+            let known = self.fabric.switches.iter().any(|it| it.name == edge.switch);
+            anyhow::ensure!(known, "edge.switch names {:?}, which is no [[fabric.switch]]", edge.switch);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RACK: &str = r#"
+        [fabric]
+        vlan_range = "100:199"
+        isolation_vlan = 4094
+        [[fabric.switch]]
+        name = "edge"
+        switch_id = "02:cf:00:00:00:ff"
+        driver = "ovsdb"
+        endpoint = "unix:/run/db.sock"
+        bridge = "br0"
+        [edge]
+        switch = "edge"
+        netns = "cd-lab-edge"
+        netns_prefix = "cd-lab-n-"
+        [provisioning]
+        vlan = 99
+        cidr = "172.30.0.0/24"
+        address = "172.30.0.1"
+    "#;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        let config: Config = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_rack() {
+        assert_eq!(parse(RACK).unwrap().fabric.switches.len(), 1);
+        assert_eq!(parse("").unwrap().identity.token_ttl_seconds, 3600);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (from, to) in [("vlan = 99", "vlan = 150"), ("isolation_vlan = 4094", "isolation_vlan = 99"), ("switch = \"edge\"", "switch = \"x\""), ("172.30.0.1", "10.0.0.1"), ("[edge]", "[edgy]")] {
+            assert!(parse(&RACK.replacen(from, to, 1)).is_err(), "{to}");
+        }
+    }
+}

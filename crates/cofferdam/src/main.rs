@@ -1,0 +1,57 @@
+//! The one binary: parts are joined here and nowhere else.
+
+mod config;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Isolated container clusters on bare metal, with OpenStack APIs.
+#[derive(Parser)]
+#[command(name = "cofferdam", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the control plane: every API on one port, the store and the engine.
+    Serve(serve::ServeArgs),
+    /// The simulated rack: switches, machines and their BMCs on this host.
+    #[command(subcommand)]
+    Lab(lab::cli::Command),
+    /// The deploy agent, on a machine that booted its ramdisk.
+    Ramdisk(agent::ramdisk::RamdiskArgs),
+}
+
+fn main() -> ExitCode {
+    // The kernel of a ramdisk starts this binary as /init: it has no arguments then.
+    let as_init = std::process::id() == 1 && std::env::args().next().is_some_and(|name| name.ends_with("init"));
+    // What the kernel did not understand of its command line it hands to /init as arguments: they are not ours.
+    let command = if as_init { Command::Ramdisk(agent::ramdisk::RamdiskArgs::default()) } else { Cli::parse().command };
+    log();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::warn!("a TLS provider was installed before ours");
+    }
+    let result = match command {
+        Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Lab(command) => command.run(),
+        Command::Ramdisk(args) => agent::ramdisk::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_env("COFFERDAM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
+}

@@ -1,0 +1,193 @@
+//! What the engine must be told.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use model::net::VlanId;
+use serde::Deserialize;
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The switches.
+    pub fabric: FabricConfig,
+    /// This host's own switch; without it clusters and network boot are not possible.
+    pub edge: Option<EdgeConfig>,
+    /// The provisioning network; without it nothing can be deployed or cleaned.
+    pub provisioning: Option<ProvisioningConfig>,
+    /// How clients reach clusters.
+    pub access: AccessConfig,
+    /// Where the data of images lies.
+    pub image_dir: PathBuf,
+}
+
+/// `first:last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct VlanRange {
+    /// First VLAN.
+    pub first: VlanId,
+    /// Last VLAN.
+    pub last: VlanId,
+}
+
+impl TryFrom<String> for VlanRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a range of VLANs such as \"100:199\"");
+        let (first, last) = text.split_once(':').ok_or_else(wrong)?;
+        let vlan = |part: &str| part.trim().parse().ok().and_then(VlanId::new).ok_or_else(wrong);
+        let range = Self { first: vlan(first)?, last: vlan(last)? };
+        if range.first <= range.last { Ok(range) } else { Err(wrong()) }
+    }
+}
+
+/// `[fabric]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FabricConfig {
+    /// The name networks and machines know the fabric by.
+    #[serde(default = "physical_network")]
+    pub physical_network: String,
+    /// VLANs for tenant networks.
+    #[serde(default = "vlan_range")]
+    pub vlan_range: VlanRange,
+    /// The VLAN of ports that reach nobody; on no uplink ever.
+    #[serde(default = "isolation_vlan")]
+    pub isolation_vlan: VlanId,
+    /// How often each switch is read although nothing is known to have changed, in seconds.
+    #[serde(default = "drift_interval")]
+    pub drift_interval_seconds: u32,
+    /// The switches.
+    #[serde(default, rename = "switch")]
+    pub switches: Vec<FabricSwitch>,
+}
+
+impl Default for FabricConfig {
+    fn default() -> Self {
+        Self {
+            physical_network: physical_network(),
+            vlan_range: vlan_range(),
+            isolation_vlan: isolation_vlan(),
+            drift_interval_seconds: drift_interval(),
+            switches: Vec::new(),
+        }
+    }
+}
+
+/// `[[fabric.switch]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FabricSwitch {
+    /// Our name for it.
+    pub name: String,
+    /// Its MAC address as machines name it.
+    pub switch_id: String,
+    /// The protocol: `ovsdb`.
+    pub driver: String,
+    /// Where it is.
+    pub endpoint: String,
+    /// The bridge whose ports are managed.
+    pub bridge: String,
+    /// Its ports to other switches.
+    #[serde(default)]
+    pub uplinks: BTreeSet<String>,
+}
+
+/// `[edge]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// Its name among the switches.
+    pub switch: String,
+    /// The network namespace it runs in.
+    pub netns: String,
+    /// What the names of the namespaces made for attachments begin with.
+    pub netns_prefix: String,
+}
+
+/// `[provisioning]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvisioningConfig {
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// Its addresses.
+    pub cidr: ipnet::Ipv4Net,
+    /// Ours on it.
+    pub address: Ipv4Addr,
+    /// Where boot scripts, images and the agents' API are served on it.
+    #[serde(default = "http_port")]
+    pub http_port: u16,
+    /// Where the iPXE binaries lie (`undionly.kpxe`, `snponly.efi`; Debian package ipxe).
+    #[serde(default = "ipxe_dir")]
+    pub ipxe_dir: PathBuf,
+}
+
+/// `[access]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessConfig {
+    /// The address clusters' APIs are offered on.
+    pub listen: IpAddr,
+    /// First TCP port for them.
+    pub first_port: u16,
+    /// Last TCP port for them.
+    pub last_port: u16,
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self { listen: IpAddr::V4(Ipv4Addr::LOCALHOST), first_port: 23760, last_port: 23959 }
+    }
+}
+
+fn physical_network() -> String {
+    "physnet1".into()
+}
+
+/// A VLAN id known to be one when this is compiled.
+const fn vlan(id: u16) -> VlanId {
+    match VlanId::new(id) {
+        Some(vlan) => vlan,
+        None => unreachable!(),
+    }
+}
+
+const DEFAULT_RANGE: VlanRange = VlanRange { first: vlan(100), last: vlan(3999) };
+const DEFAULT_ISOLATION: VlanId = vlan(4094);
+
+fn vlan_range() -> VlanRange {
+    DEFAULT_RANGE
+}
+
+fn isolation_vlan() -> VlanId {
+    DEFAULT_ISOLATION
+}
+
+fn drift_interval() -> u32 {
+    30
+}
+
+fn http_port() -> u16 {
+    8089
+}
+
+fn ipxe_dir() -> PathBuf {
+    "/usr/lib/ipxe".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(VlanRange::try_from("100:199".to_owned()).map(|it| it.last.get()), Ok(199));
+        for wrong in ["", "5", "0:5", "9:5", "1:4095", "a:b"] {
+            assert!(VlanRange::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+}

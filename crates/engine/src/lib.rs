@@ -1,0 +1,19 @@
+//! What we do: the reconcilers that make the world what is wanted and say so only after they looked.
+//!
+//! One mechanism for all long work. A piece of work is an id in the store's queue, leased to one worker; a reconciler gets nothing
+//! but the id, reads the store and the outside, does what is missing and says when to look again. Killed at any instruction it is
+//! simply run again. Each `<kind>.rs` here holds the reconciler of that kind.
+
+mod access;
+mod boot;
+mod cluster;
+mod config;
+mod edge;
+mod network;
+mod node;
+mod port;
+mod runtime;
+mod switch;
+
+pub use config::{AccessConfig, EdgeConfig, EngineConfig, FabricConfig, FabricSwitch, ProvisioningConfig, VlanRange};
+pub use runtime::Engine;

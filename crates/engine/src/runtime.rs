@@ -1,0 +1,268 @@
+//! The workers: take a piece of work, keep its lease, run the reconciler of its kind, say when to look again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drivers::switch::Switch as SwitchDriver;
+use model::baremetal::Node;
+use model::container_infra::Cluster;
+use model::fabric::{Switch, SwitchDesired, SwitchPort};
+use model::net::{Network, Port, Subnet};
+use model::{Id, Kind, Object};
+use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::access::Access;
+use crate::config::EngineConfig;
+use crate::{boot, cluster, edge, network, node, port, switch};
+
+/// Pieces of work done at once.
+const WORKERS: usize = 24;
+/// How long a worker may be silent before another takes its work.
+const LEASE: Duration = Duration::from_secs(15);
+/// How long one look may take; every call inside it has a shorter deadline of its own.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long a worker waits for a signal before it looks into the queue by itself (another replica may have put something there,
+/// or something became due).
+const IDLE: Duration = Duration::from_millis(150);
+
+/// What a reconciler found.
+pub(crate) enum Next {
+    /// Look again after this time at the latest.
+    Again(Duration),
+    /// The object is no more.
+    Gone,
+}
+
+/// Why a reconciler could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Outside(String),
+}
+
+impl Fault {
+    pub(crate) fn outside(error: impl std::fmt::Display) -> Self {
+        Self::Outside(error.to_string())
+    }
+}
+
+pub(crate) type Look = Result<Next, Fault>;
+
+/// What all reconcilers share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) config: EngineConfig,
+    pub(crate) switches: BTreeMap<String, Box<dyn SwitchDriver>>,
+    pub(crate) access: Access,
+}
+
+/// One look at one object.
+pub(crate) struct Cx {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) claim: Claim,
+}
+
+impl std::ops::Deref for Cx {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Cx {
+    /// An empty batch under this look's lease.
+    pub(crate) fn facts(&self) -> Batch<Facts> {
+        Batch::facts(&self.claim)
+    }
+
+    /// All switches, asked to be looked at.
+    pub(crate) fn wake_switches(&self, mut batch: Batch<Facts>) -> Batch<Facts> {
+        for name in self.switches.keys() {
+            batch = batch.wake_named(Switch::NAME, name);
+        }
+        batch
+    }
+
+    /// The object this look is about.
+    pub(crate) async fn load<K: Kind>(&self) -> Result<Option<Object<K>>, StoreError> {
+        match Id::parse(&self.claim.id) {
+            Some(id) => self.store.get(&id).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// The engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Opens the switches of the configuration and writes them into the store; touches nothing outside yet.
+    ///
+    /// # Errors
+    /// The configuration of a switch cannot be used, or the store failed.
+    pub async fn new(store: Store, config: EngineConfig) -> Result<Self, EngineError> {
+        let mut switches = BTreeMap::new();
+        for it in &config.fabric.switches {
+            let driver = drivers::switch::open(drivers::switch::SwitchConfig {
+                name: it.name.clone(),
+                driver: it.driver.clone(),
+                endpoint: it.endpoint.clone(),
+                bridge: it.bridge.clone(),
+                isolation_vlan: config.fabric.isolation_vlan,
+            })?;
+            switches.insert(it.name.clone(), driver);
+            declare(&store, it).await?;
+        }
+        let access = Access::new(config.access.listen);
+        Ok(Self { shared: Arc::new(Shared { store, config, switches, access }) })
+    }
+
+    /// Works until `stop` turns true; then the looks under way end and their leases are given back. `agent_api` is what ramdisks
+    /// may call on the provisioning network.
+    ///
+    /// # Errors
+    /// A worker panicked: the process should end, another takes over.
+    pub async fn run(self, agent_api: axum::Router, stop: watch::Receiver<bool>) -> Result<(), EngineError> {
+        let shared = self.shared;
+        if shared.store.is_embedded() {
+            shared.store.void_leases().await?;
+        }
+        wake_all(&shared.store).await?;
+        let worker = Id::<()>::random().to_string();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
+        for _ in 0..WORKERS {
+            tasks.spawn(work(Arc::clone(&shared), worker.clone(), stop.clone()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|_| EngineError::Panicked)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the engine does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A switch of the configuration cannot be used.
+    #[error(transparent)]
+    Switch(#[from] drivers::switch::SwitchError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A worker panicked.
+    #[error("a worker of the engine panicked")]
+    Panicked,
+}
+
+async fn declare(store: &Store, it: &crate::config::FabricSwitch) -> Result<(), EngineError> {
+    let Some(id) = Id::<Switch>::parse(&it.name) else {
+        return Err(EngineError::Switch(drivers::switch::SwitchError::Config {
+            switch: it.name.clone(),
+            reason: "its name has other characters than letters, digits, '.', '_', ':' and '-'".into(),
+        }));
+    };
+    let desired = SwitchDesired { switch_id: it.switch_id.to_ascii_lowercase(), uplinks: it.uplinks.clone() };
+    let batch = match store.get(&id).await? {
+        Some(mut found) => {
+            found.desired = desired;
+            Batch::wishes().want(&found)
+        }
+        None => Batch::wishes().create(&Object::new(id, None, it.name.clone(), desired)),
+    };
+    store.apply(batch).await?;
+    Ok(())
+}
+
+/// Everything is looked at once after a start: leases and timers of an earlier life do not matter.
+async fn wake_all(store: &Store) -> Result<(), StoreError> {
+    async fn kind<K: Kind>(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
+        for it in store.list(&Query::<K>::new().with_deleted()).await? {
+            batch = batch.wake(&it.id);
+        }
+        Ok(batch)
+    }
+    let mut batch = Batch::wishes().wake_named(edge::PROVISIONING, edge::PROVISIONING);
+    batch = kind::<Switch>(store, batch).await?;
+    batch = kind::<Port>(store, batch).await?;
+    batch = kind::<Network>(store, batch).await?;
+    batch = kind::<Node>(store, batch).await?;
+    batch = kind::<Cluster>(store, batch).await?;
+    store.apply(batch).await
+}
+
+async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match shared.store.claim(&worker, LEASE).await {
+            Ok(Some(claim)) => one(&shared, claim).await,
+            Ok(None) => {
+                tokio::select! {
+                    () = shared.store.woken(IDLE) => {}
+                    _ = stop.changed() => {}
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "could not take work from the store");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn one(shared: &Arc<Shared>, claim: Claim) {
+    let cx = Cx { shared: Arc::clone(shared), claim };
+    let look = tokio::time::timeout(LOOK_LIMIT, reconcile(&cx));
+    let keep = async {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            if let Err(error) = shared.store.renew(&cx.claim, LEASE).await {
+                tracing::warn!(%error, kind = cx.claim.kind, id = cx.claim.id, "could not keep the lease");
+            }
+        }
+    };
+    let result = tokio::select! {
+        result = look => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {LOOK_LIMIT:?}")))),
+        () = keep => return,
+    };
+    let outcome = match result {
+        Ok(Next::Again(after)) => Outcome::Again(after),
+        Ok(Next::Gone) => Outcome::Gone,
+        Err(Fault::Store(error)) if error.is_race() => {
+            tracing::debug!(%error, kind = cx.claim.kind, id = cx.claim.id, "decided on old facts, looking again");
+            Outcome::Again(Duration::from_millis(5))
+        }
+        Err(fault) => {
+            let after = Duration::from_millis(250 << cx.claim.attempts.min(5));
+            tracing::warn!(%fault, kind = cx.claim.kind, id = cx.claim.id, attempts = cx.claim.attempts, "could not go on, looking again");
+            Outcome::Failed(after)
+        }
+    };
+    if let Err(error) = shared.store.finish(&cx.claim, outcome).await {
+        tracing::debug!(%error, kind = cx.claim.kind, id = cx.claim.id, "could not give the lease back");
+    }
+}
+
+async fn reconcile(cx: &Cx) -> Look {
+    match cx.claim.kind.as_str() {
+        Switch::NAME => switch::reconcile(cx).await,
+        Port::NAME => port::reconcile(cx).await,
+        Network::NAME => network::reconcile(cx).await,
+        Node::NAME => node::reconcile(cx).await,
+        Cluster::NAME => cluster::reconcile(cx).await,
+        edge::PROVISIONING => edge::reconcile_provisioning(cx).await,
+        // Woken by name although nothing is ever done for it: children that only their owners act on.
+        Subnet::NAME | SwitchPort::NAME => Ok(Next::Gone),
+        other => {
+            tracing::warn!(kind = other, "nobody reconciles this kind");
+            Ok(Next::Gone)
+        }
+    }
+}

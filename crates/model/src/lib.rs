@@ -1,0 +1,18 @@
+//! What things are: typed ids, the kinds of resource with what is wanted and what was seen of each, and the pure decisions
+//! made about them. No IO, no async function, and no clock but [`time::Timestamp::now`].
+
+pub mod baremetal;
+pub mod container_infra;
+pub mod fabric;
+pub mod id;
+pub mod identity;
+pub mod image_compute;
+pub mod net;
+pub mod object;
+pub mod secret;
+pub mod time;
+
+pub use id::Id;
+pub use object::{Column, Kind, Object};
+pub use secret::Secret;
+pub use time::Timestamp;

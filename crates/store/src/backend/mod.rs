@@ -1,0 +1,87 @@
+//! The two databases.
+
+mod postgres;
+mod sqlite;
+
+use crate::StoreError;
+use crate::sql::{Row, Step, Val};
+
+pub(crate) enum Backend {
+    Sqlite(sqlite::Sqlite),
+    Postgres(Box<postgres::Postgres>),
+}
+
+impl Backend {
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return Ok(Self::Sqlite(sqlite::Sqlite::open(path)?));
+        }
+        if url.starts_with("postgresql://") || url.starts_with("postgres://") {
+            return Ok(Self::Postgres(Box::new(postgres::Postgres::open(url).await?)));
+        }
+        Err(StoreError::Open("the URL of the database begins with neither sqlite: nor postgresql://".into()))
+    }
+
+    /// Runs a query beside any writes.
+    pub(crate) async fn query(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(it) => it.query(sql, params).await,
+            Self::Postgres(it) => it.query(sql, params).await,
+        }
+    }
+
+    /// Runs a query that finds at most one row, by its key.
+    pub(crate) async fn query_short(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(it) => it.query_short(sql, params).await,
+            Self::Postgres(it) => it.query(sql, params).await,
+        }
+    }
+
+    /// Runs one writing statement that returns rows.
+    pub(crate) async fn write_query(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(it) => it.write_query(sql, params).await,
+            Self::Postgres(it) => it.write_query(sql, params).await,
+        }
+    }
+
+    /// Runs all steps in one transaction; the first whose expectation fails undoes them all.
+    pub(crate) async fn transact(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        // PostgreSQL cannot store it; SQLite does not either, so that both behave alike.
+        if steps.iter().flat_map(|step| &step.params).any(Val::has_nul) {
+            return Err(StoreError::Database("text with a NUL character cannot be stored".into()));
+        }
+        match self {
+            Self::Sqlite(it) => it.transact(steps).await,
+            Self::Postgres(it) => it.transact(steps).await,
+        }
+    }
+
+    /// Runs statements that make tables.
+    pub(crate) async fn ddl(&self, statements: Vec<String>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(it) => it.transact(statements.into_iter().map(|sql| Step::any(sql, vec![])).collect()).await,
+            Self::Postgres(it) => it.ddl(statements).await,
+        }
+    }
+
+    /// The type of text columns.
+    pub(crate) async fn text_type(&self) -> Result<&'static str, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok("TEXT"),
+            Self::Postgres(it) => it.text_type().await,
+        }
+    }
+
+    /// What a claim adds to its inner SELECT so that two replicas do not wait for one another.
+    pub(crate) fn skip_locked(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What we remember: objects, allocations, the work queue with its leases, history. The only crate that knows SQL.
+//!
+//! A write is a [`Batch`]: plain data that is carried out in one transaction or not at all. No transaction type leaves this crate, so
+//! nothing outside can be awaited while one is open, and a batch can be tried again after a serialization failure. Statements keep to a
+//! subset that SQLite and PostgreSQL (and what speaks its protocol) take alike; `backend/` holds the two executors.
+
+mod backend;
+mod batch;
+mod query;
+mod schema;
+mod sql;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Id, Kind, Object, Timestamp};
+use tokio::sync::Notify;
+
+use backend::Backend;
+pub use batch::{Batch, Facts, HistoryLine, Severity, Wishes};
+pub use query::Query;
+pub use schema::SCHEMA_VERSION;
+use sql::{Row, Val};
+pub use work::{Claim, Outcome};
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else changed the object since it was read: read again and decide anew.
+    #[error("{kind} {id} was changed by somebody else meanwhile")]
+    Stale {
+        /// The kind.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// There is an object of that id already.
+    #[error("{kind} {id} exists already")]
+    Exists {
+        /// The kind.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// Another holder has that value of the pool: take the next.
+    #[error("{value} of {pool} is taken")]
+    Taken {
+        /// The pool.
+        pool: String,
+        /// The value.
+        value: String,
+    },
+    /// An object that would be orphaned still refers to the one being removed.
+    #[error("a {kind} still refers to it by {column}")]
+    Referenced {
+        /// The kind of the referring object.
+        kind: &'static str,
+        /// Its column.
+        column: &'static str,
+    },
+    /// The lease of this piece of work went to another worker.
+    #[error("the lease on {kind} {id} was lost")]
+    LeaseLost {
+        /// The kind.
+        kind: String,
+        /// The id.
+        id: String,
+    },
+    /// The store was written by a newer binary.
+    #[error(
+        "the store has schema {found}, this binary knows schemas up to {known}: use a newer binary, or restore the store from before the upgrade"
+    )]
+    Newer {
+        /// Version found.
+        found: i64,
+        /// Newest version known here.
+        known: i64,
+    },
+    /// The database cannot be opened or reached.
+    #[error("cannot open the store: {0}")]
+    Open(String),
+    /// The database refused or broke off.
+    #[error("the store failed: {0}")]
+    Database(String),
+    /// A row does not read as what it should be.
+    #[error("{kind} {id} in the store cannot be read: {why}")]
+    Corrupt {
+        /// The kind.
+        kind: &'static str,
+        /// The id.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether reading again and deciding anew may succeed.
+    pub fn is_race(&self) -> bool {
+        matches!(self, Self::Stale { .. } | Self::Taken { .. } | Self::LeaseLost { .. })
+    }
+}
+
+/// A value held from a pool by somebody; the pool's values are unique, which is what keeps two holders apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The pool, such as `vlan:physnet1` or `ip:<subnet id>`.
+    pub pool: String,
+    /// The value.
+    pub value: String,
+    /// Who holds it.
+    pub holder: String,
+    /// When it was released; it stays taken until it is freed.
+    pub quarantined_at: Option<Timestamp>,
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<Backend>,
+    woken: Arc<Notify>,
+}
+
+impl Store {
+    /// Opens the store at `sqlite:<path>` or `postgresql://…`, making or upgrading its tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] if a newer binary wrote it; [`StoreError::Open`] if it cannot be reached.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let backend = Backend::open(url).await?;
+        schema::migrate(&backend).await?;
+        Ok(Self { backend: Arc::new(backend), woken: Arc::new(Notify::new()) })
+    }
+
+    /// Whether this process alone uses the store (the embedded one), so that leases of an earlier process are void.
+    pub fn is_embedded(&self) -> bool {
+        matches!(*self.backend, Backend::Sqlite(_))
+    }
+
+    /// One object, also one that is being removed.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn get<K: Kind>(&self, id: &Id<K>) -> Result<Option<Object<K>>, StoreError> {
+        let (sql, params) = Query::<K>::new().id(id).with_deleted().render();
+        self.backend.query_short(sql, params).await?.into_iter().next().map(query::object).transpose()
+    }
+
+    /// The objects that match, in the order of the query.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn list<K: Kind>(&self, query: &Query<K>) -> Result<Vec<Object<K>>, StoreError> {
+        let (sql, params) = query.render();
+        self.backend.query(sql, params).await?.into_iter().map(query::object).collect()
+    }
+
+    /// How many objects match.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn count<K: Kind>(&self, query: &Query<K>) -> Result<u64, StoreError> {
+        let (sql, params) = query.render_count();
+        let rows = self.backend.query(sql, params).await?;
+        Ok(rows.first().and_then(|row| row.int(0)).and_then(|it| u64::try_from(it).ok()).unwrap_or(0))
+    }
+
+    /// Carries out a batch whole or not at all.
+    ///
+    /// # Errors
+    /// The first condition of the batch that did not hold; nothing was changed then.
+    pub async fn apply<S>(&self, batch: Batch<S>) -> Result<(), StoreError> {
+        let wakes = batch.wakes;
+        self.backend.transact(batch.steps).await?;
+        if wakes {
+            // One is enough, and it is remembered if none waits just now: whoever finds work wakes the next (see `claim`).
+            self.woken.notify_one();
+        }
+        Ok(())
+    }
+
+    /// All of a pool that is held, in the order of the values.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn allocations(&self, pool: &str) -> Result<Vec<Allocation>, StoreError> {
+        let sql = "SELECT pool, value, holder, quarantined_at FROM allocation WHERE pool = $1 ORDER BY value";
+        Ok(self.backend.query(sql.into(), vec![Val::from(pool)]).await?.into_iter().map(allocation).collect())
+    }
+
+    /// One value of a pool, if held.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn allocation(&self, pool: &str, value: &str) -> Result<Option<Allocation>, StoreError> {
+        let sql = "SELECT pool, value, holder, quarantined_at FROM allocation WHERE pool = $1 AND value = $2";
+        let rows = self.backend.query_short(sql.into(), vec![Val::from(pool), Val::from(value)]).await?;
+        Ok(rows.into_iter().next().map(allocation))
+    }
+
+    /// The smallest value of `candidates` (ascending) that nobody holds. Holding it may still meet [`StoreError::Taken`]: ask again.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn first_free(&self, pool: &str, candidates: impl Iterator<Item = String>) -> Result<Option<String>, StoreError> {
+        let held: std::collections::HashSet<String> = self.allocations(pool).await?.into_iter().map(|it| it.value).collect();
+        Ok(candidates.into_iter().find(|it| !held.contains(it)))
+    }
+
+    /// The history of an object, newest first, at most `limit` lines.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn history(&self, kind: &str, id: &str, limit: u32) -> Result<Vec<HistoryLine>, StoreError> {
+        let sql = format!(
+            "SELECT id, at, severity, event, detail FROM history WHERE kind = $1 AND object_id = $2 ORDER BY at DESC, id LIMIT {limit}"
+        );
+        let rows = self.backend.query(sql, vec![Val::from(kind), Val::from(id)]).await?;
+        Ok(rows.into_iter().map(batch::history_line).collect())
+    }
+
+    /// A setting of the installation, such as a key that all replicas share.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let rows = self.backend.query_short("SELECT value FROM setting WHERE key = $1".into(), vec![Val::from(key)]).await?;
+        Ok(rows.first().and_then(|row| row.text(0)))
+    }
+
+    /// Sets a setting unless it is set, and returns what it is then: of several that race, all get the same.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn setting_or(&self, key: &str, value: &str) -> Result<String, StoreError> {
+        let insert = "INSERT INTO setting (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+        self.backend.transact(vec![sql::Step::any(insert.into(), vec![Val::from(key), Val::from(value)])]).await?;
+        Ok(self.setting(key).await?.unwrap_or_else(|| value.to_owned()))
+    }
+
+    /// Takes up the most overdue piece of work, if any, for `lease`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn claim(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
+        let claim = work::claim(&self.backend, worker, lease).await?;
+        if claim.is_some() {
+            // There may be more: have the next worker look, since this one is busy now.
+            self.woken.notify_one();
+        }
+        Ok(claim)
+    }
+
+    /// Keeps a lease for another `lease` from now.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker has it.
+    pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.backend.transact(vec![work::renew(claim, lease)]).await
+    }
+
+    /// Ends a piece of work and says when it is due again. If it was woken meanwhile it is due at once.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if another worker has it.
+    pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
+        self.backend.transact(work::finish(claim, outcome)).await
+    }
+
+    /// Voids all leases. For the one process that uses an embedded store, as it starts.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn void_leases(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE work SET worker = NULL, lease_until = 0, epoch = epoch + 1 WHERE worker IS NOT NULL";
+        self.backend.transact(vec![sql::Step::any(sql.into(), vec![])]).await?;
+        self.woken.notify_one();
+        Ok(())
+    }
+
+    /// Returns when there may be work: this process put something into the queue (also just before the call), or another worker of it
+    /// took up a piece and there may be more. Else after `at_most`: another process may have put something there. A worker claims
+    /// until there is nothing, then calls this, then claims again.
+    pub async fn woken(&self, at_most: Duration) {
+        // Elapsing is the ordinary case on a shared database, not a failure.
+        drop(tokio::time::timeout(at_most, self.woken.notified()).await);
+    }
+}
+
+fn allocation(row: Row) -> Allocation {
+    Allocation {
+        pool: row.text(0).unwrap_or_default(),
+        value: row.text(1).unwrap_or_default(),
+        holder: row.text(2).unwrap_or_default(),
+        quarantined_at: row.int(3).map(Timestamp),
+    }
+}

@@ -1,0 +1,13 @@
+//! What the store promises, on both databases.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod batches;
+mod objects;
+mod paging;
+mod postgres;
+mod races;
+mod schema;
+mod things;
+mod work;
+mod world;

@@ -1,0 +1,175 @@
+//! Opening, versions, old rows, file modes.
+
+use model::{Id, Kind, baremetal, container_infra, fabric, identity, image_compute, net};
+use serde_json::Value;
+use store::{SCHEMA_VERSION, Store, StoreError};
+
+use crate::things::{create, network, read};
+use crate::world::{World, on_each, on_sqlite};
+
+#[test]
+fn opening_twice_is_fine() {
+    on_each(async |world| {
+        let net = network("net");
+        create(&world.store, &net).await;
+        let again = Store::open(&world.url).await.unwrap();
+        assert_eq!(read(&again, &net.id).await.name, "net");
+        assert_eq!(again.is_embedded(), !world.is_postgres());
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
+        create(&again, &network("other")).await;
+    });
+}
+
+#[test]
+fn several_that_open_an_empty_database_at_once_all_succeed() {
+    on_each(async |world| {
+        let url = match world.directory() {
+            Some(directory) => format!("sqlite:{}", directory.join("fresh.db").display()),
+            None => {
+                world.raw("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+                world.url.clone()
+            }
+        };
+        let opening: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { Store::open(&url).await })
+            })
+            .collect();
+        for task in opening {
+            let store = task.await.unwrap().unwrap();
+            create(&store, &network("net")).await;
+        }
+    });
+}
+
+#[test]
+fn a_store_from_the_future_is_refused_and_left_alone() {
+    on_each(async |world| {
+        let newer = SCHEMA_VERSION + 1;
+        world.raw(&format!("UPDATE schema_version SET version = {newer}")).await;
+        let error = Store::open(&world.url).await.err().expect("refused");
+        assert!(matches!(error, StoreError::Newer { found, known } if found == newer && known == SCHEMA_VERSION));
+        let text = error.to_string();
+        assert!(text.contains("newer binary") && text.contains(&newer.to_string()) && text.contains(&SCHEMA_VERSION.to_string()), "{text}");
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, newer);
+    });
+}
+
+#[test]
+fn what_cannot_be_opened_says_so() {
+    on_sqlite(async |world| {
+        let missing = world.directory().unwrap().join("no/such/folder/store.db");
+        for url in [format!("sqlite:{}", missing.display()), "sqlite::memory:".into(), "sqlite:".into(), "store.db".into()] {
+            let error = Store::open(&url).await.err().expect("cannot be opened");
+            assert!(matches!(error, StoreError::Open(_)), "{url}: {error:?}");
+        }
+        let not_ours = world.directory().unwrap().join("text.db");
+        std::fs::write(&not_ours, "This is not a database, and long enough not to be taken for the header of one.".repeat(20)).unwrap();
+        assert!(Store::open(&format!("sqlite:{}", not_ours.display())).await.is_err());
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_and_what_lies_beside_it_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    on_sqlite(async |world| {
+        let directory = world.directory().unwrap();
+        create(&world.store, &network("net")).await;
+        let check = || {
+            let mut files = 0;
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{:?} has mode {mode:o}", entry.file_name());
+                files += 1;
+            }
+            assert!(files >= 3, "the file, its log and its index");
+        };
+        check();
+        // One that was made wider, by an earlier version or by hand, is narrowed.
+        for entry in std::fs::read_dir(directory).unwrap() {
+            std::fs::set_permissions(entry.unwrap().path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let again = Store::open(&world.url).await.unwrap();
+        create(&again, &network("other")).await;
+        check();
+    });
+}
+
+/// Puts rows as an earlier version wrote them into the tables, then reads them as today's types.
+#[test]
+fn rows_of_version_1_load() {
+    on_each(async |world| {
+        let rows: Vec<Value> = serde_json::from_str(include_str!("../fixtures/rows-v1.json")).unwrap();
+        for row in &rows {
+            world.raw(&insert(row)).await;
+        }
+        let mut loaded = 0;
+        loaded += load::<identity::Domain>(world, &rows).await;
+        loaded += load::<identity::Project>(world, &rows).await;
+        loaded += load::<identity::User>(world, &rows).await;
+        loaded += load::<identity::Role>(world, &rows).await;
+        loaded += load::<identity::Assignment>(world, &rows).await;
+        loaded += load::<identity::Region>(world, &rows).await;
+        loaded += load::<identity::Service>(world, &rows).await;
+        loaded += load::<identity::Endpoint>(world, &rows).await;
+        loaded += load::<net::Network>(world, &rows).await;
+        loaded += load::<net::Subnet>(world, &rows).await;
+        loaded += load::<net::Port>(world, &rows).await;
+        loaded += load::<baremetal::Node>(world, &rows).await;
+        loaded += load::<baremetal::BaremetalPort>(world, &rows).await;
+        loaded += load::<baremetal::AgentSession>(world, &rows).await;
+        loaded += load::<image_compute::Image>(world, &rows).await;
+        loaded += load::<image_compute::Flavor>(world, &rows).await;
+        loaded += load::<image_compute::Keypair>(world, &rows).await;
+        loaded += load::<container_infra::ClusterTemplate>(world, &rows).await;
+        loaded += load::<container_infra::Cluster>(world, &rows).await;
+        loaded += load::<fabric::Switch>(world, &rows).await;
+        loaded += load::<fabric::SwitchPort>(world, &rows).await;
+        assert_eq!(loaded, rows.len(), "every row of the fixture belongs to a kind");
+    });
+}
+
+fn text(row: &Value, key: &str) -> String {
+    row[key].as_str().map_or_else(|| "NULL".into(), |it| format!("'{}'", it.replace('\'', "''")))
+}
+
+fn insert(row: &Value) -> String {
+    let (kind, json) = (row["kind"].as_str().unwrap(), |key: &str| row[key].to_string().replace('\'', "''"));
+    format!(
+        "INSERT INTO r_{kind} (id, project_id, name, generation, revision, created_at, updated_at, deleted_at, desired, observed) \
+         VALUES ({}, {}, {}, 1, 1, 1795258140000001, NULL, NULL, '{}', '{}')",
+        text(row, "id"),
+        text(row, "project_id"),
+        text(row, "name"),
+        json("desired"),
+        json("observed"),
+    )
+}
+
+/// Whether all of `old` is in `new`.
+fn contains(new: &Value, old: &Value) -> bool {
+    match (new, old) {
+        (Value::Object(new), Value::Object(old)) => old.iter().all(|(key, old)| new.get(key).is_some_and(|new| contains(new, old))),
+        (Value::Array(new), Value::Array(old)) => new.len() == old.len() && new.iter().zip(old).all(|(new, old)| contains(new, old)),
+        (new, old) => new == old,
+    }
+}
+
+async fn load<K: Kind>(world: &World, rows: &[Value]) -> usize {
+    let mine: Vec<&Value> = rows.iter().filter(|row| row["kind"] == K::NAME).collect();
+    assert!(!mine.is_empty(), "no row of kind {} in the fixture", K::NAME);
+    for row in &mine {
+        let id = Id::<K>::parse(row["id"].as_str().unwrap()).unwrap();
+        let found = world.store.get(&id).await.unwrap_or_else(|error| panic!("{error}")).unwrap();
+        // What was written then is still there when it is written again; new fields may stand beside it.
+        assert!(contains(&serde_json::to_value(&found.desired).unwrap(), &row["desired"]), "{} {id}: {:?}", K::NAME, found.desired);
+        assert!(contains(&serde_json::to_value(&found.observed).unwrap(), &row["observed"]), "{} {id}: {:?}", K::NAME, found.observed);
+        for column in K::COLUMNS {
+            drop((column.value)(&found));
+        }
+    }
+    mine.len()
+}
