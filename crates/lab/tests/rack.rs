@@ -66,8 +66,12 @@ async fn a_rack_comes_up_closed_and_goes_without_a_trace() {
 
     // Even if it destroyed it.
     sh(&format!("ip -n {m1} link del eth0"));
+    let console = description.machine("m1").unwrap().console.clone();
+    rack.says("m1", "no bootable device").await;
+    fs::write(&console, "").unwrap();
     rack.reset("m1", "ForceRestart").await;
-    rack.becomes("m1", "PoweringOff").await;
+    // The states between may be too short to be seen.
+    support::within(Duration::from_secs(10), "a new NIC", || fs::read_to_string(&console).unwrap().contains("no bootable device")).await;
     rack.becomes("m1", "On").await;
     rack.address("m1", "10.7.0.1/24");
     support::within(Duration::from_secs(10), "the new cable switches", || reachable(&m1, "10.7.0.2")).await;

@@ -25,7 +25,6 @@ use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
 use crate::microversion::{Range, Refused, Version};
-use crate::slash::trimmed;
 use versions::{Minor, RANGE};
 
 /// A request: who asks what of whom, in which version.
@@ -90,12 +89,11 @@ fn agent_routes() -> Router<Arc<App>> {
 }
 
 fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
-    let routes = routes
+    routes
         .fallback(|| async { Failure::NoRoute })
         .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
         .layer(from_fn(negotiate))
-        .with_state(app);
-    trimmed(routes)
+        .with_state(app)
 }
 
 async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {

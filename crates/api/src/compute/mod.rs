@@ -21,7 +21,6 @@ use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
 use crate::microversion::{Range, Refused, Version};
-use crate::slash::trimmed;
 use versions::RANGE;
 
 pub(crate) use flavor::find as find_flavor;
@@ -52,7 +51,7 @@ fn base(app: &App, headers: &HeaderMap) -> String {
 
 /// All of `/compute`.
 pub fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
+    Router::new()
         .route("/", get(root))
         .route("/v2.1", get(document))
         .route("/v2.1/flavors", get(flavor::list).post(flavor::create))
@@ -65,8 +64,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(|| async { Failure::NoRoute })
         .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
         .layer(from_fn(negotiate))
-        .with_state(app);
-    trimmed(routes)
+        .with_state(app)
 }
 
 async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {

@@ -23,7 +23,6 @@ use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
 use crate::microversion::{Range, Refused, Version};
-use crate::slash::trimmed;
 use versions::RANGE;
 
 /// A request: who asks what of whom, in which version.
@@ -51,7 +50,7 @@ fn base(app: &App, headers: &HeaderMap) -> String {
 
 /// All of `/container-infra`.
 pub fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
+    Router::new()
         .route("/", get(root))
         .route("/v1", get(document))
         .route("/v1/clustertemplates", get(template::list).post(template::create))
@@ -66,8 +65,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(|| async { Failure::NoRoute })
         .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
         .layer(from_fn(negotiate))
-        .with_state(app);
-    trimmed(routes)
+        .with_state(app)
 }
 
 async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {

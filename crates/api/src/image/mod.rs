@@ -21,7 +21,6 @@ pub use file::recover;
 use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
-use crate::slash::trimmed;
 
 /// Whether the caller sees the image.
 pub(crate) fn sees(caller: &Caller, image: &Object<Image>) -> bool {
@@ -59,7 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(|| async { Failure::NoRoute })
         .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(MAX_BODY));
-    trimmed(records.merge(data).layer(axum::middleware::map_response(enveloped)).with_state(app))
+    records.merge(data).layer(axum::middleware::map_response(enveloped)).with_state(app)
 }
 
 async fn enveloped(response: Response) -> Response {
