@@ -6,6 +6,7 @@ use model::{Id, Object, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::versions::Minor;
+use crate::resource::value::boolean;
 
 /// A node as one caller may see it.
 pub(super) struct Shown<'a> {
@@ -87,8 +88,7 @@ pub(super) static FIELDS: &[Field] = &[
         |node, value| {
             node.desired.maintenance = match value {
                 Value::Null => false,
-                Value::Bool(on) => on,
-                _ => return Err("is true or false".into()),
+                other => boolean(&other)?,
             };
             Ok(())
         },

@@ -20,6 +20,7 @@ use super::{Ask, access};
 use crate::failure::Failure;
 use crate::json_patch::{self, Operation};
 use crate::page::{self, Parameters};
+use crate::resource::value::boolean;
 
 /// Allocation pool of hardware addresses; the holder is the port.
 const MAC_POOL: &str = "baremetal-mac";
@@ -86,8 +87,7 @@ static FIELDS: &[Field] = &[
         Some(|port, value| {
             port.desired.pxe_enabled = match value {
                 Value::Null => true,
-                Value::Bool(on) => on,
-                _ => return Err("is true or false".into()),
+                other => boolean(&other)?,
             };
             Ok(())
         }),

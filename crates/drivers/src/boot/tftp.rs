@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn requests() {
-        let read = parse(&request("a", "blksize\01428\0tsize\00\0")).unwrap();
+        let read = parse(&request("a", "blksize\x001428\0tsize\x000\0")).unwrap();
         assert_eq!(read, Read { file: "a".into(), block: Some(1428), wants_size: true, wait: None });
         assert!(matches!(parse(&[0, 2, b'a', 0]), Err(Some(_))), "writing is refused");
         assert!(matches!(parse(&[0]), Err(None)));
@@ -266,9 +266,9 @@ mod tests {
         let address = server.local_addr().unwrap();
         let task = tokio::spawn(server.run());
         assert_eq!(fetch(address, "x.efi", "", false).await.unwrap(), content);
-        assert_eq!(fetch(address, "/x.efi", "blksize\01000\0tsize\00\0", false).await.unwrap(), content);
+        assert_eq!(fetch(address, "/x.efi", "blksize\x001000\0tsize\x000\0", false).await.unwrap(), content);
         assert_eq!(fetch(address, "even", "", false).await.unwrap().len(), 1024);
-        assert_eq!(fetch(address, "x.efi", "blksize\01428\0", true).await.unwrap(), content);
+        assert_eq!(fetch(address, "x.efi", "blksize\x001428\0", true).await.unwrap(), content);
         assert!(fetch(address, "../../etc/passwd", "", false).await.is_err());
         task.abort();
     }

@@ -39,8 +39,7 @@ pub(super) struct Ovsdb {
 
 impl Ovsdb {
     pub(super) fn new(config: SwitchConfig) -> Result<Ovsdb, SwitchError> {
-        let endpoint = Endpoint::parse(&config.endpoint)
-            .map_err(|reason| SwitchError::Config { switch: config.name.clone(), reason })?;
+        let endpoint = Endpoint::parse(&config.endpoint).map_err(|reason| SwitchError::Config { switch: config.name.clone(), reason })?;
         Ok(Ovsdb { config, endpoint, deadline: DEADLINE, connection: tokio::sync::Mutex::new(None) })
     }
 
@@ -68,16 +67,21 @@ impl Ovsdb {
     }
 
     /// One transaction. The outer result is about the connection, the inner one about the switch's verdict.
-    async fn transact(&self, operations: &[Value], until: Instant, doing: &'static str) -> Result<Result<Vec<Value>, Refusal>, SwitchError> {
+    async fn transact(
+        &self,
+        operations: &[Value],
+        until: Instant,
+        doing: &'static str,
+    ) -> Result<Result<Vec<Value>, Refusal>, SwitchError> {
         let mut params = vec![json!("Open_vSwitch")];
         params.extend_from_slice(operations);
         let call = async {
             let connection = self.connection().await?;
             connection.call("transact", Value::Array(params)).await.map_err(|error| self.unreachable(&error))
         };
-        let answer = tokio::time::timeout_at(until, call).await.unwrap_or_else(|_| {
-            Err(SwitchError::Timeout { switch: self.config.name.clone(), doing })
-        });
+        let answer = tokio::time::timeout_at(until, call)
+            .await
+            .unwrap_or_else(|_| Err(SwitchError::Timeout { switch: self.config.name.clone(), doing }));
         if answer.is_err() {
             // Whatever hangs in this connection must not be met by the next call.
             if let Ok(mut kept) = self.connection.try_lock() {
@@ -228,10 +232,7 @@ struct Rows {
 
 impl Rows {
     fn seen(&self, isolation: VlanId) -> SwitchSeen {
-        SwitchSeen {
-            ports: self.ports.iter().map(|(name, row)| (name.clone(), row.mode(isolation))).collect(),
-            vlans: self.vlans.clone(),
-        }
+        SwitchSeen { ports: self.ports.iter().map(|(name, row)| (name.clone(), row.mode(isolation))).collect(), vlans: self.vlans.clone() }
     }
 }
 
@@ -337,7 +338,13 @@ fn parse(results: &[Value], bridge: &str) -> Result<Rows, Unreadable> {
     let members = bridge_row.and_then(|row| row.get("ports")).ok_or(Unreadable::NoBridge)?;
     let members: BTreeSet<String> = atoms(members).into_iter().filter_map(uuid).collect();
 
-    let mut out = Rows { wanted: number("next_cfg")?, applied: number("cur_cfg")?, bridge: bridge.to_owned(), ports: BTreeMap::new(), vlans: BTreeSet::new() };
+    let mut out = Rows {
+        wanted: number("next_cfg")?,
+        applied: number("cur_cfg")?,
+        bridge: bridge.to_owned(),
+        ports: BTreeMap::new(),
+        vlans: BTreeSet::new(),
+    };
     for row in rows(2)? {
         let column = |column: &str| row.get(column).ok_or_else(|| nonsense(column));
         let id = uuid(column("_uuid")?).ok_or_else(|| nonsense("a port's id"))?;
@@ -450,7 +457,8 @@ fn render(wanted: &SwitchWanted, rows: &Rows, isolation: VlanId) -> Result<Vec<V
         match rows.ports.get(name) {
             _ if wanted.ports.contains_key(name) => return Err(format!("port {name} is both wanted and to be removed")),
             None => {}
-            Some(row) if !row.marked => return Err(format!("port {name} is not ours to remove")),
+            // Not ours to remove. It stays a difference, and must not keep the other ports from being set.
+            Some(row) if !row.marked => {}
             Some(row) => {
                 guards.push(guard(row));
                 removed.push(json!(["uuid", row.uuid]));

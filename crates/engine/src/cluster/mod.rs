@@ -8,7 +8,7 @@ mod swarm;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use model::baremetal::{Node, ProvisionRequest, ProvisionState, Verb, is_busy, transition};
+use model::baremetal::{BaremetalPort, Node, ProvisionRequest, ProvisionState, Verb, is_busy, transition};
 use model::container_infra::{Cluster, ClusterStatus, Member};
 use model::image_compute::{Flavor, Image, normalise_class};
 use model::net::{Binding, Network, Port, PortStatus, Segment, Subnet, SubnetDesired, VlanId, ip_key, vlan_key};
@@ -286,7 +286,11 @@ impl Work<'_> {
             node.desired.instance_info = info;
             node.desired.instance_uuid = Some(self.cluster.id.to_string());
             node.desired.vifs = vec![member.port_id.clone()];
-            node.desired.configdrive = Some(self.config_drive(&member, &node)?);
+            let cards = self.cx.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
+            let Some(card) = cards.iter().find(|card| card.desired.local_link_connection.is_some()) else {
+                return Ok(Step::Wait(format!("{} has no port with a local_link_connection", node.name)));
+            };
+            node.desired.configdrive = Some(self.config_drive(&member, &node, &card.desired.address)?);
             node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Deploy });
             if let Some(slot) = self.cluster.observed.members.get_mut(at) {
                 slot.node_id = Some(node.id.clone());
@@ -313,7 +317,7 @@ impl Work<'_> {
     }
 
     /// What the machine is told when it first boots from its disk.
-    fn config_drive(&self, member: &Member, node: &Object<Node>) -> Result<Secret, Fault> {
+    fn config_drive(&self, member: &Member, node: &Object<Node>, mac: &str) -> Result<Secret, Fault> {
         let now = SystemTime::now();
         let desired = &self.cluster.desired;
         let authority = pki::Authority::load(&desired.ca_cert_pem, &desired.ca_key_pem).map_err(Fault::outside)?;
@@ -335,7 +339,7 @@ impl Work<'_> {
             "meta": {"cluster_id": self.cluster.id, "project_id": self.cluster.project_id},
         });
         let network = json!({
-            "links": [{"id": "eth0", "type": "phy", "ethernet_mac_address": null, "mtu": 1500}],
+            "links": [{"id": "eth0", "type": "phy", "ethernet_mac_address": mac, "mtu": 1500}],
             "networks": [{"id": "network0", "type": "ipv4", "link": "eth0", "ip_address": member.address, "netmask": cidr.netmask(), "routes": []}],
             "services": [],
         });

@@ -36,11 +36,7 @@ pub(super) fn write(root: &Path, disk: &Path, identity: &str) -> anyhow::Result<
     let sectors = u32::try_from(total / SECTOR - 1).unwrap_or(u32::MAX);
     gpt::mbr::ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut file).context("writing the protective MBR")?;
     let mut table = gpt::GptConfig::new().writable(true).create_from_device(&mut file, Some(uuid("disk")))?;
-    let kind = match std::env::consts::ARCH {
-        "x86_64" => gpt::partition_types::LINUX_ROOT_X64,
-        "aarch64" => gpt::partition_types::LINUX_ROOT_ARM_64,
-        _ => gpt::partition_types::LINUX_FS,
-    };
+    let kind = if cfg!(target_arch = "x86_64") { gpt::partition_types::LINUX_ROOT_X64 } else { gpt::partition_types::LINUX_FS };
     let number = table.add_partition_at("root", 1, START / SECTOR, length / SECTOR, kind, 0)?;
     let mut partitions = table.partitions().clone();
     if let Some(partition) = partitions.get_mut(&number) {
