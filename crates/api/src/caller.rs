@@ -77,6 +77,10 @@ impl FromRequestParts<Arc<App>> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
+        // No text of ours holds a NUL, and one of the databases cannot be asked for one.
+        if parts.uri.path().contains("%00") || parts.uri.query().is_some_and(|it| it.contains("%00")) {
+            return Err(Failure::BadRequest("The address contains a NUL character.".into()));
+        }
         let missing = || Failure::Unauthorized("The request you have made requires authentication.".into());
         let token = parts.headers.get("x-auth-token").and_then(|it| it.to_str().ok()).ok_or_else(missing)?;
         let caller = crate::identity::validate(app, token).await?.ok_or_else(missing)?.caller;

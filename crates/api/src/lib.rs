@@ -127,18 +127,13 @@ async fn nothing_here() -> Response {
         .into_response()
 }
 
-/// The id of a request, for handlers that put it into their answers.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestId(pub(crate) String);
-
 /// Around every request: its id, its span, a line in the log.
-async fn around(mut request: Request, next: Next) -> Response {
+async fn around(request: Request, next: Next) -> Response {
     let id = format!("req-{}", Id::<()>::random());
     let began = std::time::Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request.id = id, user.id = tracing::field::Empty, project.id = tracing::field::Empty);
-    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-openstack-request-id", value.clone());

@@ -77,6 +77,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let app = Arc::new(api::App::new(store.clone(), settings).await?);
     let password = admin_password(state_dir)?;
     api::bootstrap(&app, &password).await?;
+    api::image::recover(&app).await?;
     write_clouds_yaml(state_dir, address, &config.identity.region, &password)?;
 
     let engine_config = EngineConfig { fabric: config.fabric, edge: config.edge, provisioning: config.provisioning, access: config.access, image_dir };

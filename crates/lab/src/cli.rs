@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::machine::supervisor::{self, Which};
 use crate::rack::{self, Plan, Rack};
 use crate::status::{self, Status};
-use crate::{daemon, firmware};
+use crate::{daemon, firmware, image, ramdisk};
 
 /// How long a rack may take to come up; under three seconds is usual.
 const UP_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,6 +43,18 @@ pub enum Command {
         /// Which rack.
         #[command(flatten)]
         place: Place,
+    },
+    /// Build the disk image of the rack's machines: a small Debian with Docker. Cached; downloads packages the first time.
+    Image {
+        /// Where to put it.
+        #[arg(long)]
+        output: PathBuf,
+    },
+    /// Write what the rack's machines boot to be deployed or erased: deploy.kernel and deploy.initrd.
+    Ramdisk {
+        /// The folder to put both into.
+        #[arg(long)]
+        output: PathBuf,
     },
     /// The rack's daemon, in the foreground.
     #[command(hide = true)]
@@ -127,6 +139,17 @@ impl Command {
                 let dir = place.dir()?;
                 runtime()?.block_on(daemon::down(&place.name, &dir))?;
                 println!("rack {} is down", place.name);
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Image { output } => {
+                let built = image::build(&output)?;
+                let how = if built.cached { "found in the cache" } else { "built" };
+                println!("{}: {} MiB, {how} in {:.1} s, sha512 {}", output.display(), built.size >> 20, built.seconds, built.sha512);
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Ramdisk { output } => {
+                ramdisk::build(&output)?;
+                println!("{0}/deploy.kernel\n{0}/deploy.initrd", output.display());
                 Ok(ExitCode::SUCCESS)
             }
             Self::Run { shape, detach } => {

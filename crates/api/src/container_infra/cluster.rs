@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use model::baremetal::{Node, ProvisionState, is_busy};
-use model::container_infra::{Cluster, ClusterDesired, ClusterTemplate};
+use model::container_infra::{Cluster, ClusterDesired, ClusterStatus, ClusterTemplate};
 use model::identity::Project;
 use model::image_compute::{Flavor, Keypair, normalise_class};
 use model::{Id, Object};
@@ -143,6 +143,7 @@ async fn capacity(
     for (flavor, count) in [(flavor, request.node_count), (master_flavor, request.master_count)] {
         *wanted.entry(flavor.desired.resource_class().unwrap_or_default()).or_default() += count;
     }
+    let promised = promised(ask).await?;
     let query = Query::<Node>::new().column("provision_state", [ProvisionState::Available.as_str().to_owned()]).unset("instance_uuid");
     let nodes = ask.app.store.list(&query).await?;
     let is_ours = |who: &Option<String>| who.as_deref().is_none_or(|it| it == project.as_str());
@@ -154,12 +155,41 @@ async fn capacity(
                 && is_ours(&node.desired.owner)
                 && is_ours(&node.desired.lessee)
         };
-        let there = nodes.iter().filter(fits).count();
-        if u32::try_from(there).unwrap_or(u32::MAX) < count {
-            return Err(Failure::Conflict(format!("Not enough machines of class {class} are available: {count} wanted, {there} there.")));
+        let free = u32::try_from(nodes.iter().filter(fits).count()).unwrap_or(u32::MAX);
+        let free = free.saturating_sub(promised.get(&class).copied().unwrap_or(0));
+        if free < count {
+            return Err(Failure::Conflict(format!("Not enough machines of class {class} are available: {count} wanted, {free} free.")));
         }
     }
     Ok(())
+}
+
+/// Machines by class that clusters being made are still to take.
+async fn promised(ask: &Ask) -> Result<BTreeMap<String, u32>, Failure> {
+    let mut out: BTreeMap<String, u32> = BTreeMap::new();
+    let mut classes: BTreeMap<String, String> = BTreeMap::new();
+    for cluster in ask.app.store.list(&Query::<Cluster>::new()).await? {
+        if cluster.observed.status != ClusterStatus::CreateInProgress {
+            continue;
+        }
+        let desired = &cluster.desired;
+        for (is_master, flavor, count) in
+            [(true, &desired.master_flavor_id, desired.master_count), (false, &desired.flavor_id, desired.node_count)]
+        {
+            let class = match classes.get(flavor.as_str()) {
+                Some(class) => class.clone(),
+                None => {
+                    let found = ask.app.store.get::<Flavor>(flavor).await?;
+                    let class = found.and_then(|it| it.desired.resource_class()).unwrap_or_default();
+                    classes.insert(flavor.to_string(), class.clone());
+                    class
+                }
+            };
+            let taken = cluster.observed.members.iter().filter(|it| it.is_master == is_master && it.node_id.is_some()).count();
+            *out.entry(class).or_default() += count.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        }
+    }
+    Ok(out)
 }
 
 async fn desired(

@@ -170,7 +170,7 @@ async fn shown(app: &App, valid: &Valid, origin: &str, with_catalog: bool) -> Re
 
 /// The token a request is about: its owner and administrators and services may look at it.
 async fn subject(ask: &Ask, headers: &HeaderMap) -> Result<(String, Valid), Failure> {
-    let missing = || Failure::not_found("token", "");
+    let missing = || Failure::named(StatusCode::NOT_FOUND, "NotFound", "Failed to validate token");
     let text = headers
         .get("x-subject-token")
         .and_then(|it| it.to_str().ok())
@@ -200,8 +200,12 @@ pub(super) async fn check(ask: Ask, headers: HeaderMap) -> Result<Response, Fail
 pub(super) async fn revoke(ask: Ask, headers: HeaderMap) -> Result<StatusCode, Failure> {
     let (_, valid) = subject(&ask, &headers).await?;
     let Claims { audit, expires, .. } = &valid.claims;
-    let holder = format!("until {}", expires.iso_micros());
-    match ask.app.store.apply(Batch::wishes().hold(REVOKED, audit, &holder)).await {
+    // Marks of tokens that have expired meanwhile are of no use any more: times in this form sort as text.
+    let now = Timestamp::now().iso_micros();
+    let marks = ask.app.store.allocations(REVOKED).await?;
+    let over = marks.iter().filter(|mark| mark.holder < now).take(100);
+    let batch = over.fold(Batch::wishes(), |batch, mark| batch.free(REVOKED, &mark.value));
+    match ask.app.store.apply(batch.hold(REVOKED, audit, &expires.iso_micros())).await {
         Ok(()) | Err(StoreError::Taken { .. }) => Ok(StatusCode::NO_CONTENT),
         Err(error) => Err(error.into()),
     }

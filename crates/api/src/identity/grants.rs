@@ -42,6 +42,11 @@ async fn assignment(ask: &Ask, target: Target, user: &str, role: &str) -> Result
 async fn give(ask: &Ask, target: Target, user: &str, role: &str) -> Result<StatusCode, Failure> {
     let desired = assignment(ask, target, user, role).await?;
     let batch = Batch::wishes().require(&desired.user_id).require(&desired.role_id);
+    let batch = match &desired.target {
+        Target::Project(id) => batch.require(id),
+        Target::Domain(id) => batch.require(id),
+        Target::System => batch,
+    };
     let batch = batch.create(&Object::new(desired.id(), None, "", desired));
     match ask.app.store.apply(batch).await {
         Ok(()) | Err(StoreError::Exists { .. }) => Ok(StatusCode::NO_CONTENT),
@@ -57,9 +62,14 @@ async fn check(ask: &Ask, target: Target, user: &str, role: &str) -> Result<Stat
 
 async fn take(ask: &Ask, target: Target, user: &str, role: &str) -> Result<StatusCode, Failure> {
     let desired = assignment(ask, target, user, role).await?;
-    let found = ask.app.store.get(&desired.id()).await?.ok_or_else(|| Failure::not_found("Role assignment", role))?;
-    ask.app.store.apply(Batch::wishes().remove(&found)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let missing = || Failure::not_found("Role assignment", role);
+    let found = ask.app.store.get(&desired.id()).await?.ok_or_else(missing)?;
+    match ask.app.store.apply(Batch::wishes().remove(&found)).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        // An assignment never changes: somebody else took it.
+        Err(StoreError::Stale { .. }) => Err(missing()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn list(ask: &Ask, target: Target, user: &str) -> Result<Json<Value>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fernet::Fernet;
+use fernet::{Fernet, MultiFernet};
 use model::identity::{Assignment, Domain, Project, Role, Target, User};
 use model::{Id, Object, Timestamp};
 use store::{Query, Store, StoreError};
@@ -14,20 +14,22 @@ use crate::failure::Failure;
 
 /// Pool of the audit ids of revoked tokens.
 pub(crate) const REVOKED: &str = "revoked-token";
-/// Where the keys are.
+/// Where the keys are: with spaces between them. The first seals, all open.
 const KEYS: &str = "identity/fernet";
 
 /// What identity keeps in memory.
 pub(crate) struct State {
-    fernet: Fernet,
+    fernet: MultiFernet,
     pub(crate) hashing: Hashing,
 }
 
 impl State {
     pub(crate) async fn open(store: &Store) -> Result<Self, StoreError> {
-        let key = store.setting_or(KEYS, &Fernet::generate_key()).await?;
-        let fernet = Fernet::new(&key).ok_or_else(|| StoreError::Open("the key of the tokens in the store is no Fernet key".into()))?;
-        Ok(Self { fernet, hashing: Hashing::new() })
+        let text = store.setting_or(KEYS, &Fernet::generate_key()).await?;
+        let keys: Option<Vec<Fernet>> = text.split_whitespace().map(Fernet::new).collect();
+        let keys = keys.filter(|keys| !keys.is_empty());
+        let keys = keys.ok_or_else(|| StoreError::Open("the keys of the tokens in the store are not Fernet keys".into()))?;
+        Ok(Self { fernet: MultiFernet::new(keys), hashing: Hashing::new() })
     }
 }
 

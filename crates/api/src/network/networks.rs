@@ -13,24 +13,26 @@ use store::{Batch, Query, StoreError};
 use super::{Ask, again, bodies, created, owner};
 use crate::App;
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, field, parse, rooted, value};
+use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
 /// Largest packet a network may promise, in bytes: what the fabric carries.
 const MTU: u16 = 1500;
 
-pub(super) static NETWORK: Resource<Network> = Resource { singular: "network", plural: "networks", title: "network", fields: FIELDS };
+pub(super) static NETWORK: Resource<Network> = Resource { plural: "networks", title: "network", fields: FIELDS };
 
 const FIELDS: &[Field<Network>] = &[
     field("id", |it: &Object<Network>| json!(it.id)),
-    field("name", |it: &Object<Network>| json!(it.name)).set(|it, v| Ok(it.name = value::text(v, 255)?)),
+    field("name", |it: &Object<Network>| json!(it.name)).set(|it, v| put(&mut it.name, value::text(v, 255))),
     field("description", |it: &Object<Network>| json!(it.desired.description))
-        .set(|it, v| Ok(it.desired.description = value::text(v, 255)?)),
+        .set(|it, v| put(&mut it.desired.description, value::text(v, 255))),
     field("admin_state_up", |it: &Object<Network>| json!(it.desired.admin_state_up))
-        .set(|it, v| Ok(it.desired.admin_state_up = value::boolean(v)?)),
+        .set(|it, v| put(&mut it.desired.admin_state_up, value::boolean(v))),
     field("status", |_: &Object<Network>| json!("ACTIVE")),
-    field("shared", |it: &Object<Network>| json!(it.desired.shared)).set(|it, v| Ok(it.desired.shared = value::boolean(v)?)).admin_sets(),
+    field("shared", |it: &Object<Network>| json!(it.desired.shared))
+        .set(|it, v| put(&mut it.desired.shared, value::boolean(v)))
+        .admin_sets(),
     field("router:external", |it: &Object<Network>| json!(it.desired.external))
-        .set(|it, v| Ok(it.desired.external = value::boolean(v)?))
+        .set(|it, v| put(&mut it.desired.external, value::boolean(v)))
         .admin_sets(),
     field("mtu", |it: &Object<Network>| json!(it.desired.mtu)).set_once(|it, v| {
         let mtu = u16::try_from(value::number(v, 0, i64::from(MTU))?).unwrap_or(MTU);
@@ -38,7 +40,7 @@ const FIELDS: &[Field<Network>] = &[
         if it.desired.mtu < 68 { Err("it is below 68".into()) } else { Ok(()) }
     }),
     field("port_security_enabled", |it: &Object<Network>| json!(it.desired.port_security_enabled))
-        .set(|it, v| Ok(it.desired.port_security_enabled = value::boolean(v)?)),
+        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v))),
     field("provider:network_type", |_: &Object<Network>| json!("vlan"))
         .set_once(|_, v| match v.as_str() {
             Some("vlan") => Ok(()),

@@ -15,39 +15,40 @@ use store::{Batch, Query, Wishes};
 use super::address::Taken;
 use super::{Ask, again, bodies, created, networks, owner};
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, field, parse, rooted, value};
+use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
 /// `device_owner`s that the control plane gives to its own ports.
 const OURS: [&str; 2] = ["network:cofferdam-access", "baremetal:cluster"];
 
-pub(super) static PORT: Resource<Port> = Resource { singular: "port", plural: "ports", title: "port", fields: FIELDS };
+pub(super) static PORT: Resource<Port> = Resource { plural: "ports", title: "port", fields: FIELDS };
 
 const FIELDS: &[Field<Port>] = &[
     field("id", |it: &Object<Port>| json!(it.id)),
-    field("name", |it: &Object<Port>| json!(it.name)).set(|it, v| Ok(it.name = value::text(v, 255)?)),
-    field("description", |it: &Object<Port>| json!(it.desired.description)).set(|it, v| Ok(it.desired.description = value::text(v, 255)?)),
+    field("name", |it: &Object<Port>| json!(it.name)).set(|it, v| put(&mut it.name, value::text(v, 255))),
+    field("description", |it: &Object<Port>| json!(it.desired.description))
+        .set(|it, v| put(&mut it.desired.description, value::text(v, 255))),
     field("network_id", |it: &Object<Port>| json!(it.desired.network_id))
-        .set_once(|it, v| Ok(it.desired.network_id = value::id(v)?))
+        .set_once(|it, v| put(&mut it.desired.network_id, value::id(v)))
         .required()
         .column("network_id"),
     field("admin_state_up", |it: &Object<Port>| json!(it.desired.admin_state_up))
-        .set(|it, v| Ok(it.desired.admin_state_up = value::boolean(v)?)),
+        .set(|it, v| put(&mut it.desired.admin_state_up, value::boolean(v))),
     field("status", |it: &Object<Port>| json!(it.observed.status.as_str())),
     field("mac_address", |it: &Object<Port>| json!(it.desired.mac_address))
-        .set(|it, v| Ok(it.desired.mac_address = mac(v)?))
+        .set(|it, v| put(&mut it.desired.mac_address, mac(v)))
         .column("mac_address"),
     // Read with the subnets at hand: see `addresses`.
     field("fixed_ips", |it: &Object<Port>| json!(it.desired.fixed_ips))
         .set(|_, v| if v.is_array() || v.is_null() { Ok(()) } else { Err("it is not a list".into()) }),
     field("device_id", |it: &Object<Port>| json!(it.desired.device_id))
-        .set(|it, v| Ok(it.desired.device_id = value::text(v, 255)?))
+        .set(|it, v| put(&mut it.desired.device_id, value::text(v, 255)))
         .column("device_id"),
     field("device_owner", |it: &Object<Port>| json!(it.desired.device_owner)).set(|it, v| {
         it.desired.device_owner = value::text(v, 255)?;
         if OURS.contains(&it.desired.device_owner.as_str()) { Err("it is one of the control plane's own".into()) } else { Ok(()) }
     }),
     field("port_security_enabled", |it: &Object<Port>| json!(it.desired.port_security_enabled))
-        .set(|it, v| Ok(it.desired.port_security_enabled = value::boolean(v)?)),
+        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v))),
     field("security_groups", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
     field("allowed_address_pairs", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
     field("extra_dhcp_opts", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
@@ -60,7 +61,7 @@ const FIELDS: &[Field<Port>] = &[
         Ok(())
     }),
     field("binding:host_id", |it: &Object<Port>| json!(it.desired.binding.host_id))
-        .set(|it, v| Ok(it.desired.binding.host_id = value::text(v, 255)?))
+        .set(|it, v| put(&mut it.desired.binding.host_id, value::text(v, 255)))
         .admin_only(),
     field("binding:profile", |it: &Object<Port>| json!(it.desired.binding.profile))
         .set(|it, v| {

@@ -15,17 +15,17 @@ use store::{Batch, Query};
 
 use super::{Ask, address, again, bodies, created, networks, owner};
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, field, parse, rooted, value};
+use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
-pub(super) static SUBNET: Resource<Subnet> = Resource { singular: "subnet", plural: "subnets", title: "subnet", fields: FIELDS };
+pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", title: "subnet", fields: FIELDS };
 
 const FIELDS: &[Field<Subnet>] = &[
     field("id", |it: &Object<Subnet>| json!(it.id)),
-    field("name", |it: &Object<Subnet>| json!(it.name)).set(|it, v| Ok(it.name = value::text(v, 255)?)),
+    field("name", |it: &Object<Subnet>| json!(it.name)).set(|it, v| put(&mut it.name, value::text(v, 255))),
     field("description", |it: &Object<Subnet>| json!(it.desired.description))
-        .set(|it, v| Ok(it.desired.description = value::text(v, 255)?)),
+        .set(|it, v| put(&mut it.desired.description, value::text(v, 255))),
     field("network_id", |it: &Object<Subnet>| json!(it.desired.network_id))
-        .set_once(|it, v| Ok(it.desired.network_id = value::id(v)?))
+        .set_once(|it, v| put(&mut it.desired.network_id, value::id(v)))
         .required()
         .column("network_id"),
     field("ip_version", |it: &Object<Subnet>| json!(if it.desired.cidr.network().is_ipv4() { 4 } else { 6 }))
@@ -42,9 +42,9 @@ const FIELDS: &[Field<Subnet>] = &[
         })
         .required(),
     field("gateway_ip", |it: &Object<Subnet>| json!(it.desired.gateway_ip))
-        .set(|it, v| Ok(it.desired.gateway_ip = if v.is_null() { None } else { Some(ip(v)?) })),
+        .set(|it, v| put(&mut it.desired.gateway_ip, if v.is_null() { Ok(None) } else { ip(v).map(Some) })),
     field("allocation_pools", |it: &Object<Subnet>| json!(it.desired.allocation_pools))
-        .set_once(|it, v| Ok(it.desired.allocation_pools = pools(v)?)),
+        .set_once(|it, v| put(&mut it.desired.allocation_pools, pools(v))),
     field("dns_nameservers", |it: &Object<Subnet>| json!(it.desired.dns_nameservers)).set(|it, v| {
         let list = v.as_array().ok_or("it is not a list")?;
         if list.len() > 5 {
@@ -61,7 +61,8 @@ const FIELDS: &[Field<Subnet>] = &[
         it.desired.host_routes = list;
         Ok(())
     }),
-    field("enable_dhcp", |it: &Object<Subnet>| json!(it.desired.enable_dhcp)).set(|it, v| Ok(it.desired.enable_dhcp = value::boolean(v)?)),
+    field("enable_dhcp", |it: &Object<Subnet>| json!(it.desired.enable_dhcp))
+        .set(|it, v| put(&mut it.desired.enable_dhcp, value::boolean(v))),
     field("ipv6_ra_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
     field("ipv6_address_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
     field("project_id", |it: &Object<Subnet>| json!(it.project_id)),

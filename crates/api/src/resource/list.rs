@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 
 /// Parameters that are not filters.
-const CONTROLS: [&str; 8] = ["fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "project_id", "tenant_id"];
+const CONTROLS: [&str; 7] = ["fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "changed_since"];
 
 impl Parameters {
     pub(crate) fn parse(query: Option<&str>) -> Self {
@@ -44,6 +44,13 @@ impl Parameters {
     }
 }
 
+/// A page of a list.
+pub(crate) struct Page<K: Kind> {
+    pub(crate) items: Vec<Object<K>>,
+    has_next: bool,
+    has_previous: bool,
+}
+
 /// How a service lists.
 pub(crate) struct Listing<'a, K: Kind> {
     pub(crate) resource: &'a Resource<K>,
@@ -58,20 +65,30 @@ pub(crate) struct Listing<'a, K: Kind> {
 impl<K: Kind> Listing<'_, K> {
     /// All objects that match and `sees` lets through, as the answer's body.
     pub(crate) async fn answer(&self, store: &Store, query: Query<K>, sees: impl Fn(&Object<K>) -> bool) -> Result<Value, Failure> {
-        let (page, more) = self.page(store, query, sees).await?;
+        let page = self.page(store, query, sees).await?;
         let fields = self.parameters.fields();
-        let items: Vec<Value> = page.iter().map(|it| self.resource.show(it, self.caller, &fields)).collect();
-        let mut body = json!({ self.resource.plural: items });
-        if let (true, Some(last)) = (more, page.last()) {
-            let links = json!([{"rel": "next", "href": self.next(last.id.as_str())}]);
-            if let Some(body) = body.as_object_mut() {
-                body.insert(format!("{}_links", self.resource.plural), links);
-            }
-        }
-        Ok(body)
+        Ok(self.body(&page, |it| self.resource.show(it, self.caller, &fields)))
     }
 
-    async fn page(&self, store: &Store, mut query: Query<K>, sees: impl Fn(&Object<K>) -> bool) -> Result<(Vec<Object<K>>, bool), Failure> {
+    /// The answer's body for a page.
+    pub(crate) fn body(&self, page: &Page<K>, show: impl Fn(&Object<K>) -> Value) -> Value {
+        let items: Vec<Value> = page.items.iter().map(show).collect();
+        let mut links = Vec::new();
+        if let (true, Some(last)) = (page.has_next, page.items.last()) {
+            links.push(json!({"rel": "next", "href": self.page_href(last.id.as_str(), false)}));
+        }
+        if let (true, Some(first)) = (page.has_previous, page.items.first()) {
+            links.push(json!({"rel": "previous", "href": self.page_href(first.id.as_str(), true)}));
+        }
+        let mut body = json!({ self.resource.plural: items });
+        if let (false, Some(body)) = (links.is_empty(), body.as_object_mut()) {
+            body.insert(format!("{}_links", self.resource.plural), Value::from(links));
+        }
+        body
+    }
+
+    /// The objects that match and `sees` lets through, as far as `limit` and `marker` want them.
+    pub(crate) async fn page(&self, store: &Store, mut query: Query<K>, sees: impl Fn(&Object<K>) -> bool) -> Result<Page<K>, Failure> {
         let filters = self.filters()?;
         for (name, values) in &filters {
             match *name {
@@ -86,15 +103,28 @@ impl<K: Kind> Listing<'_, K> {
         }
         let mut found = store.list(&query).await?;
         found.retain(|it| sees(it) && filters.iter().all(|(name, values)| self.matches(it, name, values)));
-        self.sort(&mut found)?;
-        if let Some(marker) = self.parameters.first("marker") {
-            let at = found.iter().position(|it| it.id.as_str() == marker).map_or(found.len(), |at| at + 1);
-            found.drain(..at);
+        if let Some(since) = self.parameters.first("changed_since") {
+            let since = moment(since)?;
+            found.retain(|it| it.updated_at.unwrap_or(it.created_at).iso_seconds().as_str() >= since.as_str());
         }
+        self.sort(&mut found)?;
         let limit = self.parameters.limit()?.unwrap_or(usize::MAX);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let is_reverse = match self.parameters.first("page_reverse") {
+            Some(it) => super::value::boolean(&Value::from(it)).map_err(|why| Failure::BadRequest(format!("page_reverse: {why}")))?,
+            None => false,
+        };
+        let all = found.len();
+        let marker = self.parameters.first("marker").map(|marker| found.iter().position(|it| it.id.as_str() == marker));
+        // A marker that is not there leads to an empty page, as in Neutron.
+        let (from, to) = match (marker, is_reverse) {
+            (Some(None), _) => (0, 0),
+            (Some(Some(at)), false) => (at + 1, (at + 1).saturating_add(limit).min(all)),
+            (None, false) => (0, limit.min(all)),
+            (Some(Some(at)), true) => (at.saturating_sub(limit), at),
+            (None, true) => (all.saturating_sub(limit), all),
+        };
+        let items: Vec<Object<K>> = found.drain(from..to).collect();
+        Ok(Page { has_next: to < all, has_previous: from > 0, items })
     }
 
     fn filters(&self) -> Result<Vec<(&str, Vec<String>)>, Failure> {
@@ -102,7 +132,7 @@ impl<K: Kind> Listing<'_, K> {
         for (name, value) in &self.parameters.0 {
             // Projects are named two ways; both mean the field project_id where there is one.
             let name = if name == "tenant_id" { "project_id" } else { name.as_str() };
-            if CONTROLS.contains(&name) && name != "project_id" {
+            if CONTROLS.contains(&name) {
                 continue;
             }
             let known = self.resource.find(name).is_some_and(|field| is(field.read, self.caller));
@@ -158,12 +188,27 @@ impl<K: Kind> Listing<'_, K> {
         Ok(())
     }
 
-    fn next(&self, marker: &str) -> String {
+    fn page_href(&self, marker: &str, is_reverse: bool) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(self.parameters.0.iter().filter(|(key, _)| key != "marker"));
+        query.extend_pairs(self.parameters.0.iter().filter(|(key, _)| key != "marker" && key != "page_reverse"));
         query.append_pair("marker", marker);
+        if is_reverse {
+            query.append_pair("page_reverse", "True");
+        }
         format!("{}?{}", self.href, query.finish())
     }
+}
+
+/// A moment as clients write it (`2026-11-21T10:49:00`, with or without a fraction and `Z`), in the form objects show theirs in.
+fn moment(text: &str) -> Result<String, Failure> {
+    let plain: String = text.chars().take(19).map(|c| if c == ' ' { 'T' } else { c }).collect();
+    let fits = plain.len() == 19
+        && plain.bytes().zip(b"dddd-dd-ddTdd:dd:dd").all(|(has, form)| if *form == b'd' { has.is_ascii_digit() } else { has == *form });
+    let rest = text.get(19..).unwrap_or_default().trim_end_matches('Z').trim_start_matches('.');
+    if !fits || !rest.bytes().all(|it| it.is_ascii_digit()) {
+        return Err(Failure::BadRequest(format!("Invalid input for changed_since. Reason: '{text}' is not a time such as 2026-11-21T10:49:00.")));
+    }
+    Ok(format!("{plain}Z"))
 }
 
 fn equals(has: &Value, wanted: &str) -> bool {
@@ -192,5 +237,24 @@ fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
         (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(std::cmp::Ordering::Equal),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (a, b) => (!a.is_null()).cmp(&!b.is_null()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        for (text, read) in [
+            ("2026-11-21T10:49:00", "2026-11-21T10:49:00Z"),
+            ("2026-11-21 10:49:00Z", "2026-11-21T10:49:00Z"),
+            ("2026-11-21T10:49:00.123456Z", "2026-11-21T10:49:00Z"),
+        ] {
+            assert_eq!(moment(text).unwrap(), read);
+        }
+        for wrong in ["", "now", "2026-11-21", "2026-11-21T10:49:00+01:00", "2026-11-2éT10:49:00", "２026-11-21T10:49:00"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -82,8 +82,6 @@ impl<K: Kind> Field<K> {
 
 /// A resource.
 pub(crate) struct Resource<K: Kind> {
-    /// The root of one object's body.
-    pub(crate) singular: &'static str,
     /// The root of a list.
     pub(crate) plural: &'static str,
     /// What messages call it.
@@ -149,6 +147,12 @@ impl<K: Kind> Resource<K> {
             self.fields.iter().filter(|field| is(field.read, caller) && (fields.is_empty() || fields.iter().any(|it| it == field.name)));
         Value::Object(seen.map(|field| (field.name.to_owned(), (field.get)(object))).collect())
     }
+}
+
+/// Puts a value that was read into its place.
+pub(crate) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
 }
 
 /// The object at `root` of a body.

@@ -145,6 +145,8 @@ docker_options() {
     unless exec-opts --exec-opt=native.cgroupdriver=cgroupfs
     # The right to be spared when memory runs out is not ours to give.
     unless oom-score-adjust --oom-score-adjust=0
+    # No colours on the console.
+    unless raw-logs --raw-logs
 }
 
 unless() {

@@ -15,6 +15,7 @@ use store::{Batch, Query, StoreError, Wishes};
 use super::{Ask, Body, linked, listed};
 use crate::App;
 use crate::failure::Failure;
+use crate::race::RACES;
 use crate::resource::{parse, value};
 
 /// Where the names of a kind are kept unique within `scope` (a domain's id, or empty). Names differ by more than case, as in Keystone.
@@ -63,11 +64,14 @@ pub(super) async fn find<N: Noun>(ask: &Ask, id: &str) -> Result<Object<N>, Fail
     if ask.caller.is_admin() || N::is_own(&found, ask) {
         return Ok(found);
     }
-    Err(Failure::Forbidden(format!("You are not authorized to see this {}.", N::SINGULAR)))
+    Err(missing())
 }
 
 /// The object of that name within a scope.
 async fn named<N: Noun>(app: &App, scope: &str, name: &str) -> Result<Option<Object<N>>, Failure> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
     let Some(held) = app.store.allocation(&name_pool::<N>(scope), &name_key(name)).await? else { return Ok(None) };
     match Id::parse(&held.holder) {
         Some(id) => Ok(app.store.get(&id).await?),
@@ -109,6 +113,9 @@ fn body_of<N: Noun>(bytes: &Body) -> Result<Map<String, Value>, Failure> {
     if let Some(unknown) = object.keys().find(|key| *key != "name" && *key != "options" && !N::ATTRIBUTES.contains(&key.as_str())) {
         return Err(Failure::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")));
     }
+    if object.get("options").is_some_and(|it| !it.is_null() && it.as_object().is_none_or(|it| !it.is_empty())) {
+        return Err(Failure::BadRequest("Invalid input for field 'options': none are offered".into()));
+    }
     Ok(object.clone())
 }
 
@@ -134,17 +141,13 @@ fn taken<N: Noun>(error: StoreError, name: &str) -> Failure {
         StoreError::Taken { .. } => {
             Failure::Conflict(format!("Conflict occurred attempting to store {} - Duplicate entry found with name {name}.", N::SINGULAR))
         }
-        StoreError::Stale { kind, id } if kind == "domain" => Failure::not_found("Domain", &id),
+        StoreError::Stale { kind: "domain", id } => Failure::not_found("Domain", &id),
         other => other.into(),
     }
 }
 
-/// Makes an object; `more` adds what the body alone does not say, and may refuse.
-async fn create_with<N: Noun>(
-    ask: &Ask,
-    body: Body,
-    more: impl AsyncFnOnce(&mut Object<N>, &Map<String, Value>) -> Result<(), Failure>,
-) -> Result<(StatusCode, Json<Value>), Failure> {
+/// Makes an object; `more` adds what the body alone does not say.
+async fn create_with<N: Noun>(ask: &Ask, body: Body, more: impl FnOnce(&mut Object<N>)) -> Result<(StatusCode, Json<Value>), Failure> {
     ask.caller.require_admin()?;
     let body = body_of::<N>(&body)?;
     if !body.contains_key("name") {
@@ -152,7 +155,7 @@ async fn create_with<N: Noun>(
     }
     let mut object = Object::new(Id::random_hex(), None, "", N::blank(ask));
     fill(&mut object, &body)?;
-    more(&mut object, &body).await?;
+    more(&mut object);
     let scope = N::scope(&object.desired);
     let mut batch = Batch::wishes().hold(&name_pool::<N>(&scope), &name_key(&object.name), object.id.as_str());
     if let Some(domain) = Id::<model::identity::Domain>::parse(&scope) {
@@ -165,37 +168,51 @@ async fn create_with<N: Noun>(
 
 /// POST /nouns
 pub(super) async fn create<N: Noun>(ask: Ask, body: Body) -> Result<(StatusCode, Json<Value>), Failure> {
-    create_with::<N>(&ask, body, async |_, _| Ok(())).await
+    create_with::<N>(&ask, body, |_| ()).await
 }
 
 /// Changes an object; `more` as in [`create_with`].
-async fn update_with<N: Noun>(
-    ask: &Ask,
-    id: &str,
-    body: Body,
-    more: impl AsyncFnOnce(&mut Object<N>, &Map<String, Value>) -> Result<(), Failure>,
-) -> Result<Json<Value>, Failure> {
+async fn update_with<N: Noun>(ask: &Ask, id: &str, body: Body, more: impl Fn(&mut Object<N>)) -> Result<Json<Value>, Failure> {
     ask.caller.require_admin()?;
     let body = body_of::<N>(&body)?;
+    let mut tries = 0;
+    loop {
+        match change(ask, id, &body, &more).await? {
+            Ok(object) => return Ok(Json(json!({ N::SINGULAR: shown(&object, ask) }))),
+            Err(StoreError::Stale { .. }) if tries < RACES => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes the decision once; the inner error is the store's.
+async fn change<N: Noun>(
+    ask: &Ask,
+    id: &str,
+    body: &Map<String, Value>,
+    more: &impl Fn(&mut Object<N>),
+) -> Result<Result<Object<N>, StoreError>, Failure> {
     let mut object = find::<N>(ask, id).await?;
     let (old_name, old_scope) = (object.name.clone(), N::scope(&object.desired));
-    fill(&mut object, &body)?;
+    fill(&mut object, body)?;
     if N::scope(&object.desired) != old_scope {
         return Err(Failure::BadRequest("Invalid input for field 'domain_id': it cannot be changed".into()));
     }
-    more(&mut object, &body).await?;
+    more(&mut object);
     let mut batch = Batch::wishes();
     if name_key(&object.name) != name_key(&old_name) {
         let pool = name_pool::<N>(&old_scope);
         batch = batch.free(&pool, &name_key(&old_name)).hold(&pool, &name_key(&object.name), object.id.as_str());
     }
-    ask.app.store.apply(batch.want(&object)).await.map_err(|error| taken::<N>(error, &object.name))?;
-    Ok(Json(json!({ N::SINGULAR: shown(&object, ask) })))
+    match ask.app.store.apply(batch.want(&object)).await {
+        Err(error @ StoreError::Taken { .. }) => Err(taken::<N>(error, &object.name)),
+        done => Ok(done.map(|()| object)),
+    }
 }
 
 /// PATCH /nouns/{id}
 pub(super) async fn update<N: Noun>(ask: Ask, Path(id): Path<String>, body: Body) -> Result<Json<Value>, Failure> {
-    update_with::<N>(&ask, &id, body, async |_, _| Ok(())).await
+    update_with::<N>(&ask, &id, body, |_| ()).await
 }
 
 /// Removes an object with its name; `with` adds what goes along.

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use http::StatusCode;
 use model::identity::{Assignment, Domain, User, UserDesired};
 use model::{Id, Object, Secret, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use store::{Batch, Query};
 
 use super::super::{Ask, Body, auth, listed};
@@ -84,31 +84,36 @@ pub(in super::super) async fn named(app: &App, domain: &Id<Domain>, name: &str) 
     super::named(app, domain.as_str(), name).await
 }
 
-async fn hash(app: &App, user: &mut Object<User>, body: &Map<String, Value>) -> Result<(), Failure> {
-    if let Some(password) = body.get("password") {
-        user.desired.password_hash = match password.as_str() {
-            Some(password) => Some(app.identity.hashing.hash(&Secret::new(password)).await?),
-            None => None,
-        };
+/// The hash of the password a body gives, if it gives one; null takes the password away. Costs much: only for those who may.
+/// The hash of the password a body gives: `None` if it gives none, `Some(None)` if it takes the password away.
+async fn hashed(app: &App, body: &Body) -> Result<Option<Option<Secret>>, Failure> {
+    let body = parse(body)?;
+    match body.get("user").and_then(|user| user.get("password")) {
+        None => Ok(None),
+        Some(Value::String(password)) => Ok(Some(Some(app.identity.hashing.hash(&Secret::new(password)).await?))),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(_) => Err(Failure::BadRequest("Invalid input for field 'password': it is not a string".into())),
     }
-    Ok(())
 }
 
 /// POST /users
 pub(in super::super) async fn create(ask: Ask, body: Body) -> Result<(StatusCode, Json<Value>), Failure> {
-    super::create_with::<User>(&ask, body, async |user, body| hash(&ask.app, user, body).await).await
+    ask.caller.require_admin()?;
+    let hash = hashed(&ask.app, &body).await?;
+    super::create_with::<User>(&ask, body, |user| user.desired.password_hash = hash.flatten()).await
 }
 
 /// PATCH /users/{id}
 pub(in super::super) async fn update(ask: Ask, Path(id): Path<String>, body: Body) -> Result<Json<Value>, Failure> {
-    super::update_with::<User>(&ask, &id, body, async |user, body| {
-        hash(&ask.app, user, body).await?;
-        if body.contains_key("password") {
+    ask.caller.require_admin()?;
+    let hash = hashed(&ask.app, &body).await?;
+    let change = |user: &mut Object<User>| {
+        if let Some(hash) = &hash {
+            user.desired.password_hash.clone_from(hash);
             user.desired.tokens_not_before = auth::void_tokens();
         }
-        Ok(())
-    })
-    .await
+    };
+    super::update_with::<User>(&ask, &id, body, change).await
 }
 
 /// POST /users/{id}/password: a user changes its own, knowing the old one. Older tokens are void.
