@@ -20,7 +20,7 @@ mod slash;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
@@ -133,7 +133,9 @@ async fn around(request: Request, next: Next) -> Response {
     let began = std::time::Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", request.id = id, user.id = tracing::field::Empty, project.id = tracing::field::Empty);
+    // The pattern and not the path, which is never the same twice; where a service cuts slashes off first there is none.
+    let route = request.extensions().get::<MatchedPath>().map_or(path.as_str(), MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", request.id = id, %method, route, user.id = tracing::field::Empty, project.id = tracing::field::Empty);
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-openstack-request-id", value.clone());
@@ -143,6 +145,6 @@ async fn around(request: Request, next: Next) -> Response {
     }
     let status = response.status().as_u16();
     let _entered = span.enter();
-    tracing::debug!(%method, path, status, took_us = began.elapsed().as_micros(), "answered");
+    tracing::debug!(path, status, took_us = began.elapsed().as_micros(), "answered");
     response
 }

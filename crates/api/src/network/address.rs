@@ -53,38 +53,44 @@ pub(super) fn usual_pools(cidr: &IpNet, gateway: Option<IpAddr>) -> Vec<Allocati
 
 /// Addresses taken within one request, beside those the store knows.
 #[derive(Default)]
-pub(super) struct Taken(HashMap<String, HashSet<String>>);
+pub(super) struct Taken {
+    held: HashMap<String, HashSet<String>>,
+    /// How many free addresses to pass over.
+    passed_over: usize,
+}
 
 impl Taken {
+    /// For another try after so many lost races.
+    pub(super) fn after(tries: u32) -> Result<Self, Failure> {
+        Ok(Self { held: HashMap::new(), passed_over: super::passed_over(tries)? })
+    }
+
     pub(super) fn pool(subnet: &Id<Subnet>) -> String {
         format!("ip:{subnet}")
     }
 
     async fn held<'a>(&'a mut self, store: &Store, subnet: &Id<Subnet>) -> Result<&'a mut HashSet<String>, Failure> {
         let pool = Self::pool(subnet);
-        if !self.0.contains_key(&pool) {
+        if !self.held.contains_key(&pool) {
             let held = store.allocations(&pool).await?.into_iter().map(|it| it.value).collect();
-            self.0.insert(pool.clone(), held);
+            self.held.insert(pool.clone(), held);
         }
-        Ok(self.0.entry(pool).or_default())
+        Ok(self.held.entry(pool).or_default())
     }
 
-    /// The lowest free address of the subnet's pools.
+    /// The lowest free address of the subnet's pools, or after a lost race one of the lowest.
     pub(super) async fn next(&mut self, store: &Store, subnet: &Object<Subnet>) -> Result<IpAddr, Failure> {
+        let passed_over = self.passed_over;
         let held = self.held(store, &subnet.id).await?;
-        for pool in &subnet.desired.allocation_pools {
-            for at in number(pool.start)..=number(pool.end) {
-                let Some(candidate) = address(at, pool.start) else { break };
-                if held.insert(ip_key(candidate)) {
-                    return Ok(candidate);
-                }
-            }
-        }
-        Err(Failure::named(
-            StatusCode::CONFLICT,
-            "IpAddressGenerationFailure",
-            format!("No more IP addresses available on network {}.", subnet.desired.network_id),
-        ))
+        let pools = subnet.desired.allocation_pools.iter();
+        let all = pools.flat_map(|pool| (number(pool.start)..=number(pool.end)).filter_map(|at| address(at, pool.start)));
+        let found = all.filter(|it| !held.contains(&ip_key(*it))).take(passed_over + 1).last();
+        let found = found.ok_or_else(|| {
+            let text = format!("No more IP addresses available on network {}.", subnet.desired.network_id);
+            Failure::named(StatusCode::CONFLICT, "IpAddressGenerationFailure", text)
+        })?;
+        held.insert(ip_key(found));
+        Ok(found)
     }
 
     /// This very address.

@@ -20,22 +20,24 @@ use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure, class};
 use crate::links::origin;
+use crate::race::RACES;
 use crate::resource::Parameters;
 
 /// Most objects made by one request.
 const MAX_BULK: usize = 1000;
 
 /// What is listed works. (Alias, name, description.)
-const EXTENSIONS: [(&str, &str, &str); 9] = [
+const EXTENSIONS: [(&str, &str, &str); 10] = [
     ("binding", "Port Binding", "Binding of ports to hosts and switch ports"),
     ("external-net", "Neutron external network", "The attribute router:external"),
     ("filter-validation", "Filter parameters validation", "A filter nobody knows is an error"),
     ("net-mtu", "Network MTU", "The attribute mtu"),
+    ("pagination", "Pagination support", "limit, marker and page_reverse"),
     ("project-id", "project_id field enabled", "project_id beside tenant_id"),
     ("provider", "Provider Network", "Where the segment of a network lies"),
     ("sorting", "Sorting support", "sort_key and sort_dir"),
-    ("standard-attr-timestamp", "Resource timestamps", "created_at and updated_at"),
-    ("subnet_allocation", "Subnet Allocation", "Subnets with pools of addresses"),
+    ("standard-attr-description", "standard-attr-description", "The attribute description"),
+    ("standard-attr-timestamp", "Resource timestamps", "created_at, updated_at and the filter changed_since"),
 ];
 
 /// The service, below `/network`.
@@ -164,7 +166,18 @@ fn owner(ask: &Ask, body: &mut serde_json::Map<String, Value>) -> Result<model::
 
 /// Whether a race is worth another try.
 fn again(error: &store::StoreError, tries: u32) -> bool {
-    error.is_race() && tries < 20
+    error.is_race() && tries < RACES
+}
+
+/// How many free values to pass over before one is taken: none at first, so that values are given out in order; after a race at random, so
+/// that many who take at once do not all want the same again.
+fn passed_over(tries: u32) -> Result<usize, Failure> {
+    if tries == 0 {
+        return Ok(0);
+    }
+    let mut byte = [0_u8];
+    getrandom::fill(&mut byte).map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(usize::from(byte[0]) % 32)
 }
 
 fn created(body: Value) -> Response {

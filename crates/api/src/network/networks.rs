@@ -1,5 +1,7 @@
 //! `/v2.0/networks`
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::Path;
@@ -10,9 +12,10 @@ use model::{Id, Object};
 use serde_json::{Map, Value, json};
 use store::{Batch, Query, StoreError};
 
-use super::{Ask, again, bodies, created, owner};
+use super::{Ask, again, bodies, created, owner, passed_over};
 use crate::App;
 use crate::failure::Failure;
+use crate::race::RACES;
 use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
 /// Largest packet a network may promise, in bytes: what the fabric carries.
@@ -34,7 +37,7 @@ const FIELDS: &[Field<Network>] = &[
     field("router:external", |it: &Object<Network>| json!(it.desired.external))
         .set(|it, v| put(&mut it.desired.external, value::boolean(v)))
         .admin_sets(),
-    field("mtu", |it: &Object<Network>| json!(it.desired.mtu)).set_once(|it, v| {
+    field("mtu", |it: &Object<Network>| json!(it.desired.mtu)).set(|it, v| {
         let mtu = u16::try_from(value::number(v, 0, i64::from(MTU))?).unwrap_or(MTU);
         it.desired.mtu = if mtu == 0 { MTU } else { mtu };
         if it.desired.mtu < 68 { Err("it is below 68".into()) } else { Ok(()) }
@@ -70,7 +73,7 @@ const FIELDS: &[Field<Network>] = &[
 
 /// Whether the caller sees it.
 pub(super) fn sees(ask: &Ask, network: &Object<Network>) -> bool {
-    network.desired.shared || ask.caller.sees(network.project_id.as_ref())
+    (network.desired.shared && ask.caller.has_role("reader")) || ask.caller.sees(network.project_id.as_ref())
 }
 
 /// The network of that id, if the caller sees it.
@@ -82,33 +85,28 @@ pub(super) async fn find(ask: &Ask, id: &str) -> Result<Object<Network>, Failure
 
 /// Shows a network with the ids of its subnets.
 async fn shown(ask: &Ask, network: &Object<Network>) -> Result<Value, Failure> {
-    let fields = ask.parameters.fields();
-    let mut body = NETWORK.show(network, &ask.caller, &fields);
-    with_subnets(ask, &mut body, network.id.as_str()).await?;
-    Ok(body)
+    let query = Query::<Subnet>::new().column("network_id", [network.id.to_string()]);
+    Ok(with_subnets(ask, network, &ask.app.store.list(&query).await?))
 }
 
-async fn with_subnets(ask: &Ask, body: &mut Value, id: &str) -> Result<(), Failure> {
+/// A network with those of the subnets that are its own.
+fn with_subnets(ask: &Ask, network: &Object<Network>, subnets: &[Object<Subnet>]) -> Value {
     let fields = ask.parameters.fields();
-    if fields.is_empty() || fields.iter().any(|it| it == "subnets") {
-        let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [id.to_owned()])).await?;
-        if let Some(body) = body.as_object_mut() {
-            body.insert("subnets".into(), json!(subnets.iter().map(|it| it.id.as_str()).collect::<Vec<_>>()));
-        }
+    let mut body = NETWORK.show(network, &ask.caller, &fields);
+    if let Some(map) = body.as_object_mut().filter(|_| fields.is_empty() || fields.iter().any(|it| it == "subnets")) {
+        let own = subnets.iter().filter(|it| it.desired.network_id == network.id);
+        map.insert("subnets".into(), own.map(|it| json!(it.id)).collect());
     }
-    Ok(())
+    body
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
     let listing =
         Listing { resource: &NETWORK, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("networks"), strict: true };
-    let mut answer = listing.answer(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?;
-    for item in answer["networks"].as_array_mut().into_iter().flatten() {
-        if let Some(id) = item["id"].as_str().map(str::to_owned) {
-            with_subnets(&ask, item, &id).await?;
-        }
-    }
-    Ok(Json(answer))
+    let page = listing.page(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?;
+    let ids = page.items.iter().map(|it| it.id.to_string());
+    let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", ids)).await?;
+    Ok(Json(listing.body(&page, |it| with_subnets(&ask, it, &subnets))))
 }
 
 pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
@@ -138,7 +136,7 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
     let pool = format!("vlan:{}", fabric.physical_network);
     let mut tries = 0;
     loop {
-        let mut held: std::collections::HashSet<String> = ask.app.store.allocations(&pool).await?.into_iter().map(|it| it.value).collect();
+        let mut held: HashSet<String> = ask.app.store.allocations(&pool).await?.into_iter().map(|it| it.value).collect();
         let mut batch = Batch::wishes();
         let mut made = Vec::new();
         for wanted in &wanted {
@@ -147,7 +145,7 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
             let mut network = Object::new(Id::random(), Some(project), "", blank(&ask.app)?);
             NETWORK.fill(&mut network, &wanted, &ask.caller)?;
             let given = wanted.contains_key("provider:segmentation_id");
-            let vlan = choose(&ask.app, &network, given, &held)?;
+            let vlan = choose(&ask.app, &network, given, &held, passed_over(tries)?)?;
             held.insert(vlan_key(vlan));
             network.desired.segment.vlan = vlan;
             batch = batch.hold(&pool, &vlan_key(vlan), network.id.as_str()).create(&network).wake(&network.id);
@@ -172,8 +170,8 @@ fn answer(mut items: Vec<Value>, is_bulk: bool) -> Value {
     if is_bulk { json!({ "networks": items }) } else { json!({"network": items.pop()}) }
 }
 
-/// The VLAN of a new network: the given one if nobody has it, else the lowest free one. One in quarantine is not free.
-fn choose(app: &App, network: &Object<Network>, given: bool, held: &std::collections::HashSet<String>) -> Result<VlanId, Failure> {
+/// The VLAN of a new network: the given one if nobody has it, else the lowest free one but so many. One in quarantine is not free.
+fn choose(app: &App, network: &Object<Network>, given: bool, held: &HashSet<String>, passed_over: usize) -> Result<VlanId, Failure> {
     let fabric = &app.settings.fabric;
     if given {
         let vlan = network.desired.segment.vlan;
@@ -187,7 +185,8 @@ fn choose(app: &App, network: &Object<Network>, given: bool, held: &std::collect
         return Ok(vlan);
     }
     let (first, last) = fabric.vlan_range;
-    (first..=last).filter_map(VlanId::new).find(|it| !held.contains(&vlan_key(*it))).ok_or_else(|| {
+    let free = (first..=last).filter_map(VlanId::new).filter(|it| !held.contains(&vlan_key(*it)));
+    free.take(passed_over + 1).last().ok_or_else(|| {
         let text = "Unable to create the network. No tenant network is available for allocation: all VLANs are in use or in quarantine.";
         Failure::named(StatusCode::SERVICE_UNAVAILABLE, "NoNetworkAvailable", text)
     })
@@ -208,7 +207,15 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     let mut tries = 0;
     loop {
         let mut network = own(&ask, &id).await?;
+        let was_shared = network.desired.shared;
         NETWORK.change(&mut network, wanted, &ask.caller)?;
+        if was_shared && !network.desired.shared {
+            let ports = ask.app.store.list(&Query::<Port>::new().column("network_id", [network.id.to_string()])).await?;
+            if ports.iter().any(|port| port.project_id.is_some() && port.project_id != network.project_id) {
+                let text = format!("Unable to reconfigure sharing settings for network {id}. Multiple tenants are using it.");
+                return Err(Failure::named(StatusCode::CONFLICT, "InvalidSharedSetting", text));
+            }
+        }
         match ask.app.store.apply(Batch::wishes().want(&network)).await {
             Ok(()) => return Ok(Json(json!({"network": shown(&ask, &find(&ask, &id).await?).await?}))),
             Err(error) if again(&error, tries) => tries += 1,
@@ -228,9 +235,12 @@ pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCod
         };
         let mut batch = Batch::wishes().mark_deleted(&network).wake(&network.id);
         // Ports on their way out are the engine's: it waits for them. Others keep the network.
-        let ports = ask.app.store.list(&Query::<Port>::new().column("network_id", [network.id.to_string()])).await?;
-        if !ports.is_empty() {
+        let ports = ask.app.store.list(&Query::<Port>::new().with_deleted().column("network_id", [network.id.to_string()])).await?;
+        if ports.iter().any(|port| !port.is_deleting()) {
             return Err(in_use());
+        }
+        if ports.is_empty() {
+            batch = batch.unless_referenced::<Port>("network_id", network.id.as_str());
         }
         for subnet in ask.app.store.list(&Query::<Subnet>::new().column("network_id", [network.id.to_string()])).await? {
             batch = batch.remove(&subnet);
@@ -240,7 +250,8 @@ pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCod
                 tracing::info!(network.id = %network.id, "network deleted; its VLAN is in quarantine");
                 return Ok(StatusCode::NO_CONTENT);
             }
-            Err(StoreError::Referenced { .. }) => return Err(in_use()),
+            // A port was made meanwhile.
+            Err(StoreError::Referenced { .. }) if tries < RACES => tries += 1,
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),
         }

@@ -17,6 +17,9 @@ use super::{Ask, again, bodies, created, networks, owner};
 use crate::failure::Failure;
 use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
+/// Most addresses of one port.
+const MAX_ADDRESSES: usize = 64;
+
 /// `device_owner`s that the control plane gives to its own ports.
 const OURS: [&str; 2] = ["network:cofferdam-access", "baremetal:cluster"];
 
@@ -110,16 +113,21 @@ fn mac_pool(network: &Id<Network>) -> String {
     format!("mac:{network}")
 }
 
+/// Whether the caller sees it. Services bind ports for users.
+fn sees(ask: &Ask, port: &Object<Port>) -> bool {
+    ask.caller.sees(port.project_id.as_ref()) || ask.caller.has_role("service")
+}
+
 async fn find(ask: &Ask, id: &str) -> Result<Object<Port>, Failure> {
     let missing = || Failure::not_found("Port", id);
     let parsed = Id::parse(id).ok_or_else(missing)?;
     let found = ask.app.store.get(&parsed).await?;
-    found.filter(|it: &Object<Port>| !it.is_deleting() && ask.caller.sees(it.project_id.as_ref())).ok_or_else(missing)
+    found.filter(|it: &Object<Port>| !it.is_deleting() && sees(ask, it)).ok_or_else(missing)
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
     let listing = Listing { resource: &PORT, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("ports"), strict: true };
-    Ok(Json(listing.answer(&ask.app.store, Query::new(), |it| ask.caller.sees(it.project_id.as_ref())).await?))
+    Ok(Json(listing.answer(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?))
 }
 
 pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
@@ -134,7 +142,7 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
     let mut tries = 0;
     loop {
         let mut batch = Batch::wishes();
-        let mut taken = Taken::default();
+        let mut taken = Taken::after(tries)?;
         let mut made = Vec::new();
         for wanted in &wanted {
             let (port, with) = prepare(&ask, wanted.clone(), &mut taken, batch).await?;
@@ -173,10 +181,7 @@ async fn prepare(
         Some(id) => networks::find(ask, id).await?,
         None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
     };
-    let is_owner = ask.caller.is_admin() || network.project_id == ask.caller.project_id;
-    if !is_owner && (wanted.contains_key("mac_address") || wanted.contains_key("fixed_ips")) {
-        return Err(Failure::Forbidden("Only the owner of a shared network may choose addresses on it.".into()));
-    }
+    check_owner(ask, &network, &wanted)?;
     let desired = PortDesired {
         network_id: network.id.clone(),
         mac_address: random_mac()?,
@@ -198,6 +203,21 @@ async fn prepare(
     }
     let batch = batch.create(&port).wake(&port.id);
     Ok((port, batch))
+}
+
+/// What only the owner of a network may say of ports on it (Source: Neutron's default policies of ports).
+fn check_owner(ask: &Ask, network: &Object<Network>, wanted: &Map<String, Value>) -> Result<(), Failure> {
+    if ask.caller.is_admin() || ask.caller.has_role("service") || network.project_id == ask.caller.project_id {
+        return Ok(());
+    }
+    if wanted.contains_key("mac_address") || wanted.contains_key("fixed_ips") {
+        return Err(Failure::Forbidden("Only the owner of a shared network may choose addresses on it.".into()));
+    }
+    let is_network = |it: &Value| it.as_str().is_some_and(|it| it.starts_with("network:"));
+    if wanted.get("device_owner").is_some_and(is_network) {
+        return Err(Failure::Forbidden("Only the owner of a shared network may make ports of the network itself on it.".into()));
+    }
+    Ok(())
 }
 
 /// The addresses asked for, or one of each family. Those in `kept` are the port's already.
@@ -230,6 +250,9 @@ async fn addresses(
         return Ok(out);
     };
     let bad = |why: String| Failure::BadRequest(format!("Invalid input for fixed_ips. Reason: {why}."));
+    if wanted.as_array().is_some_and(|it| it.len() > MAX_ADDRESSES) {
+        return Err(bad(format!("there are more than {MAX_ADDRESSES}")));
+    }
     for it in wanted.as_array().into_iter().flatten() {
         let it = it.as_object().ok_or_else(|| bad(format!("{it} is not an object")))?;
         if let Some(unknown) = it.keys().find(|key| *key != "subnet_id" && *key != "ip_address") {
@@ -241,8 +264,8 @@ async fn addresses(
                 Some(text.as_str().and_then(|it| it.parse().ok()).ok_or_else(|| bad(format!("{text} is not a valid IP address")))?)
             }
         };
-        let subnet = match it.get("subnet_id").and_then(Value::as_str) {
-            Some(id) => subnets.iter().find(|it| it.id.as_str() == id).ok_or_else(|| bad(format!("subnet {id} is not on this network")))?,
+        let subnet = match it.get("subnet_id").filter(|it| !it.is_null()) {
+            Some(id) => subnets.iter().find(|it| Some(it.id.as_str()) == id.as_str()).ok_or_else(|| bad(format!("subnet {id} is not on this network")))?,
             None => {
                 let address = address.ok_or_else(|| bad("each entry needs subnet_id or ip_address".into()))?;
                 subnets.iter().find(|it| it.desired.cidr.contains(&address)).ok_or_else(|| {
@@ -287,6 +310,9 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     loop {
         let mut port = own(&ask, &id).await?;
         let before = port.desired.clone();
+        if let Some(network) = ask.app.store.get(&before.network_id).await? {
+            check_owner(&ask, &network, wanted)?;
+        }
         PORT.change(&mut port, wanted, &ask.caller)?;
         let bound = !before.binding.host_id.is_empty();
         if bound && before.mac_address != port.desired.mac_address && before.binding.vnic_type != "baremetal" {
@@ -297,7 +323,7 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
         if let Some(given) = wanted.get("fixed_ips") {
             let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [port.desired.network_id.to_string()])).await?;
             let given = if given.is_null() { json!([]) } else { given.clone() };
-            port.desired.fixed_ips = addresses(&ask, &subnets, Some(&given), &before.fixed_ips, &mut Taken::default()).await?;
+            port.desired.fixed_ips = addresses(&ask, &subnets, Some(&given), &before.fixed_ips, &mut Taken::after(tries)?).await?;
             for gone in before.fixed_ips.iter().filter(|it| !port.desired.fixed_ips.contains(it)) {
                 batch = batch.free(&Taken::pool(&gone.subnet_id), &ip_key(gone.ip_address));
             }
@@ -327,7 +353,17 @@ pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCod
             let text = format!("Port {id} cannot be deleted directly via the port API: it is attached to bare metal node {}.", held.holder);
             return Err(Failure::named(StatusCode::CONFLICT, "ServicePortInUse", text));
         }
-        match ask.app.store.apply(Batch::wishes().mark_deleted(&port).wake(&port.id)).await {
+        // Nor may it be attached at this very moment.
+        let batch = Batch::wishes().hold("vif", port.id.as_str(), port.id.as_str()).free("vif", port.id.as_str());
+        // One that was never changed was never bound: it holds nothing outside, so that there is nothing to wait for.
+        let batch = if port.generation == 1 && port.desired.binding.host_id.is_empty() {
+            let free = |batch: Batch<Wishes>, it: &FixedIp| batch.free(&Taken::pool(&it.subnet_id), &ip_key(it.ip_address));
+            let batch = port.desired.fixed_ips.iter().fold(batch, free);
+            batch.free(&mac_pool(&port.desired.network_id), &port.desired.mac_address).remove(&port).wake(&port.desired.network_id)
+        } else {
+            batch.mark_deleted(&port)
+        };
+        match ask.app.store.apply(batch.wake(&port.id)).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT),
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),

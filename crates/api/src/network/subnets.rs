@@ -11,10 +11,11 @@ use ipnet::IpNet;
 use model::net::{AllocationPool, HostRoute, Network, Port, Subnet, SubnetDesired, ip_key};
 use model::{Id, Object};
 use serde_json::{Map, Value, json};
-use store::{Batch, Query};
+use store::{Batch, Query, StoreError};
 
 use super::{Ask, address, again, bodies, created, networks, owner};
 use crate::failure::Failure;
+use crate::race::RACES;
 use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
 pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", title: "subnet", fields: FIELDS };
@@ -44,7 +45,7 @@ const FIELDS: &[Field<Subnet>] = &[
     field("gateway_ip", |it: &Object<Subnet>| json!(it.desired.gateway_ip))
         .set(|it, v| put(&mut it.desired.gateway_ip, if v.is_null() { Ok(None) } else { ip(v).map(Some) })),
     field("allocation_pools", |it: &Object<Subnet>| json!(it.desired.allocation_pools))
-        .set_once(|it, v| put(&mut it.desired.allocation_pools, pools(v))),
+        .set(|it, v| put(&mut it.desired.allocation_pools, pools(v))),
     field("dns_nameservers", |it: &Object<Subnet>| json!(it.desired.dns_nameservers)).set(|it, v| {
         let list = v.as_array().ok_or("it is not a list")?;
         if list.len() > 5 {
@@ -54,6 +55,7 @@ const FIELDS: &[Field<Subnet>] = &[
         Ok(())
     }),
     field("host_routes", |it: &Object<Subnet>| json!(it.desired.host_routes)).set(|it, v| {
+        only_keys(v, &["destination", "nexthop"])?;
         let list: Vec<HostRoute> = serde_json::from_value(v.clone()).map_err(|error| error.to_string())?;
         if list.len() > 20 {
             return Err("there are more than 20".into());
@@ -81,7 +83,14 @@ fn ip(v: &Value) -> Result<IpAddr, String> {
     v.as_str().and_then(|it| it.parse().ok()).ok_or_else(|| format!("{v} is not a valid IP address"))
 }
 
+/// Refuses objects in a list that say more than `keys`.
+fn only_keys(v: &Value, keys: &[&str]) -> Result<(), String> {
+    let mut all = v.as_array().into_iter().flatten().filter_map(Value::as_object).flat_map(Map::keys);
+    all.find(|key| !keys.contains(&key.as_str())).map_or(Ok(()), |key| Err(format!("'{key}' is not known")))
+}
+
 fn pools(v: &Value) -> Result<Vec<AllocationPool>, String> {
+    only_keys(v, &["start", "end"])?;
     let list = v.as_array().ok_or("it is not a list")?;
     list.iter().map(|it| serde_json::from_value(it.clone()).map_err(|_| format!("{it} is not a valid allocation pool"))).collect()
 }
@@ -116,6 +125,9 @@ fn check(subnet: &SubnetDesired) -> Result<(), Failure> {
     let network = cidr.network();
     if network.is_multicast() || network.is_loopback() || network.is_unspecified() || cidr.prefix_len() == 0 {
         return Err(bad(format!("Invalid input for operation: {cidr} is a subnet machines cannot have.")));
+    }
+    if subnet.enable_dhcp && cidr.prefix_len() + 2 > cidr.max_prefix_len() {
+        return Err(bad(format!("Invalid input for operation: Subnet {cidr} is too small for DHCP: disable it (enable_dhcp).")));
     }
     let (first, last) = address::usable(cidr);
     if let Some(gateway) = subnet.gateway_ip {
@@ -174,11 +186,9 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
         let mut batch = Batch::wishes();
         let mut made: Vec<Object<Subnet>> = Vec::new();
         for wanted in &wanted {
-            let subnet = prepare(&ask, wanted.clone(), &made).await?;
-            let id = &subnet.desired.network_id;
-            // Two subnets made at once on one network meet in its row, so that they cannot overlap.
-            let network = ask.app.store.get(id).await?.ok_or_else(|| Failure::not_found("Network", id.as_str()))?;
-            if !made.iter().any(|it| it.desired.network_id == *id) {
+            let (subnet, network) = prepare(&ask, wanted.clone(), &made).await?;
+            // Two subnets made at once on one network meet in its row, which was read before its subnets were: they cannot overlap.
+            if !made.iter().any(|it| it.desired.network_id == network.id) {
                 batch = batch.want(&network);
             }
             if let Some(gateway) = subnet.desired.gateway_ip.filter(|it| subnet.desired.cidr.contains(it)) {
@@ -198,18 +208,18 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
     }
 }
 
-async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Subnet>]) -> Result<Object<Subnet>, Failure> {
+async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Subnet>]) -> Result<(Object<Subnet>, Object<Network>), Failure> {
     let project = owner(ask, &mut wanted)?;
-    let network = wanted.get("network_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !network.is_empty() {
-        let network = networks::find(ask, &network).await?;
-        if network.project_id.as_ref() != Some(&project) && !ask.caller.is_admin() {
-            return Err(Failure::Forbidden("This network is not yours to change.".into()));
-        }
+    let network = match wanted.get("network_id").map(|it| (it, it.as_str())) {
+        Some((_, Some(id))) => networks::find(ask, id).await?,
+        Some((other, None)) => return Err(Failure::BadRequest(format!("Invalid input for network_id. Reason: {other} is not a valid UUID."))),
+        None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
+    };
+    if network.project_id.as_ref() != Some(&project) && !ask.caller.is_admin() {
+        return Err(Failure::Forbidden("This network is not yours to change.".into()));
     }
-    let placeholder = Id::parse("none").ok_or_else(|| Failure::Internal("an id".into()))?;
     let blank = SubnetDesired {
-        network_id: placeholder,
+        network_id: network.id.clone(),
         cidr: IpNet::default(),
         gateway_ip: None,
         allocation_pools: Vec::new(),
@@ -222,7 +232,7 @@ async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Sub
     SUBNET.fill(&mut subnet, &wanted, &ask.caller)?;
     let desired = &mut subnet.desired;
     let version = if desired.cidr.network().is_ipv4() { 4 } else { 6 };
-    if value::number(&wanted["ip_version"], 4, 6).ok() != Some(version) {
+    if wanted.get("ip_version").and_then(|it| value::number(it, 4, 6).ok()) != Some(version) {
         return Err(Failure::BadRequest(format!("Invalid input for operation: ip_version does not match the cidr {}.", desired.cidr)));
     }
     if !wanted.contains_key("gateway_ip") && desired.cidr.prefix_len() < desired.cidr.max_prefix_len() {
@@ -241,7 +251,7 @@ async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Sub
         );
         return Err(Failure::named(StatusCode::BAD_REQUEST, "InvalidInput", text));
     }
-    Ok(subnet)
+    Ok((subnet, network))
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
@@ -301,12 +311,17 @@ pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCod
             return Err(Failure::named(StatusCode::CONFLICT, "SubnetInUse", text));
         }
         let mut batch = Batch::wishes().free_held(&address::Taken::pool(&subnet.id), "gateway").remove(&subnet);
-        // Ports made at the same moment meet in the network's row.
-        if let Some(network) = &network {
+        if ports.is_empty() {
+            batch = batch.unless_referenced::<Port>("network_id", subnet.desired.network_id.as_str());
+        }
+        // Changes the network as well: what it shows as its subnets, and its revision.
+        if let Some(network) = network.as_ref().filter(|it| !it.is_deleting()) {
             batch = batch.want(network);
         }
         match ask.app.store.apply(batch).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT),
+            // A port was made meanwhile.
+            Err(StoreError::Referenced { .. }) if tries < RACES => tries += 1,
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),
         }

@@ -15,7 +15,7 @@ const SECTOR: u64 = 512;
 /// Where the partition begins: where partitioning programs have put the first one since 2009.
 const START: u64 = 1 << 20;
 /// Room left for what a running machine writes.
-const FREE: u64 = 96 << 20;
+const FREE: u64 = 320 << 20;
 /// Time to write a few hundred MiB on a very busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);
 

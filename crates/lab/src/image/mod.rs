@@ -20,7 +20,7 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// Changes whenever the code of this module makes another image from the same packages and scripts.
-const REVISION: &str = "1";
+const REVISION: &str = "2";
 /// Time another process may take to build the image.
 const LOCK: Duration = Duration::from_secs(1200);
 /// Finished images to keep.
