@@ -99,13 +99,13 @@ pub fn router(app: Arc<App>) -> Router {
         // Image data is streamed to disk and bounded there.
         .nest("/image", image::router(Arc::clone(&app)).layer(DefaultBodyLimit::disable()));
     let health = Router::new().route("/healthz", axum::routing::get(healthz)).with_state(app);
-    slash::trimmed(services.merge(health).fallback(nothing_here)).layer(from_fn(around))
+    slash::trimmed(services.merge(health).fallback(nothing_here).layer(from_fn(around)))
 }
 
 /// What a ramdisk may call, on the provisioning network.
 pub fn provisioning_router(app: Arc<App>) -> Router {
     let agents = Router::new().nest("/baremetal", baremetal::agent_router(app)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    slash::trimmed(agents).layer(from_fn(around))
+    slash::trimmed(agents.layer(from_fn(around)))
 }
 
 async fn healthz(axum::extract::State(app): axum::extract::State<Arc<App>>) -> Response {
@@ -133,7 +133,7 @@ async fn around(request: Request, next: Next) -> Response {
     let began = std::time::Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    // The pattern and not the path, which is never the same twice; where a service cuts slashes off first there is none.
+    // The pattern and not the path, which is never the same twice.
     let route = request.extensions().get::<MatchedPath>().map_or(path.as_str(), MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request.id = id, %method, route, user.id = tracing::field::Empty, project.id = tracing::field::Empty);
     let mut response = next.run(request).instrument(span.clone()).await;

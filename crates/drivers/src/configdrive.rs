@@ -356,7 +356,11 @@ mod tests {
     fn another_program_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let long: Vec<(String, Vec<u8>)> = (0..120).map(|at| (format!("many/file with a long name {at}"), vec![b'x'; at * 40])).collect();
-        let mut files = vec![("openstack/latest/user_data".to_owned(), b"#!/bin/sh\n".to_vec()), ("openstack/latest/meta_data.json".to_owned(), b"{}".to_vec()), ("a".to_owned(), Vec::new())];
+        let mut files = vec![
+            ("openstack/latest/user_data".to_owned(), b"#!/bin/sh\n".to_vec()),
+            ("openstack/latest/meta_data.json".to_owned(), b"{}".to_vec()),
+            ("a".to_owned(), Vec::new()),
+        ];
         files.extend(long);
         let image = folder.path().join("c.iso");
         std::fs::write(&image, build(&files).unwrap()).unwrap();

@@ -151,7 +151,8 @@ pub async fn remove_attachment(netns: &str, edge_netns: &str, port: &str) -> Res
 /// If the namespaces cannot be listed.
 pub async fn list_attachments(prefix: &str) -> Result<Vec<String>, EdgeError> {
     let text = ip(&["netns", "list"]).await?;
-    let mut names: Vec<String> = text.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| name.starts_with(prefix)).map(str::to_owned).collect();
+    let mut names: Vec<String> =
+        text.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| name.starts_with(prefix)).map(str::to_owned).collect();
     names.sort();
     Ok(names)
 }
@@ -165,7 +166,11 @@ fn check(what: &'static str, value: &str, limit: usize) -> Result<(), EdgeError>
     if fits && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
         return Ok(());
     }
-    Err(EdgeError::Invalid { what, value: value.to_owned(), reason: "it is empty, too long, or has other characters than letters, digits, '-' and '_'" })
+    Err(EdgeError::Invalid {
+        what,
+        value: value.to_owned(),
+        reason: "it is empty, too long, or has other characters than letters, digits, '-' and '_'",
+    })
 }
 
 fn mac_text(mac: [u8; 6]) -> String {
@@ -175,7 +180,10 @@ fn mac_text(mac: [u8; 6]) -> String {
 /// What is not as wanted, if anything.
 async fn differs(wanted: &EdgeAttachment) -> Result<Option<String>, EdgeError> {
     if !exists(&wanted.edge_netns) {
-        return Err(EdgeError::Failed { command: format!("ip netns exec {}", wanted.edge_netns), reason: "the edge switch's namespace does not exist".into() });
+        return Err(EdgeError::Failed {
+            command: format!("ip netns exec {}", wanted.edge_netns),
+            reason: "the edge switch's namespace does not exist".into(),
+        });
     }
     if !exists(&wanted.netns) {
         return Ok(Some("the namespace does not exist".into()));

@@ -29,7 +29,9 @@ impl Redfish {
         let tls = match (&config.verify_ca, base.starts_with("https://")) {
             (_, false) => None,
             (VerifyCa::Anyone, true) => Some(crate::tls::blind().map_err(wrong)?),
-            (VerifyCa::Pem(pem), true) => Some(crate::tls::trusting(pem, None).map_err(|reason| wrong(format!("redfish_verify_ca: {reason}")))?),
+            (VerifyCa::Pem(pem), true) => {
+                Some(crate::tls::trusting(pem, None).map_err(|reason| wrong(format!("redfish_verify_ca: {reason}")))?)
+            }
         };
         let http = Client { netns: Netns::host(), tls, server_name: None, deadline: LIMIT };
         Ok(Redfish { config, base, http, system: OnceCell::new() })
@@ -70,7 +72,8 @@ impl Redfish {
         }
         let found = self.system.get_or_try_init(|| async {
             let systems = self.read("/redfish/v1/Systems").await?;
-            let members: Vec<&str> = systems["Members"].as_array().into_iter().flatten().filter_map(|it| it["@odata.id"].as_str()).collect();
+            let members: Vec<&str> =
+                systems["Members"].as_array().into_iter().flatten().filter_map(|it| it["@odata.id"].as_str()).collect();
             match members.as_slice() {
                 [one] => Ok((*one).to_owned()),
                 _ => Err(BmcError::Config {
@@ -93,7 +96,11 @@ fn words(answer: &Response) -> String {
         .flatten()
         .filter_map(|it| it["Message"].as_str())
         .collect();
-    let said = if extended.is_empty() { body.pointer("/error/message").and_then(Value::as_str).map(str::to_owned) } else { Some(extended.join("; ")) };
+    let said = if extended.is_empty() {
+        body.pointer("/error/message").and_then(Value::as_str).map(str::to_owned)
+    } else {
+        Some(extended.join("; "))
+    };
     format!("status {}: {}", answer.status, said.unwrap_or_else(|| answer.text().chars().take(200).collect()))
 }
 
@@ -214,7 +221,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());
-        let config = BmcConfig { address, system: None, username: "admin".into(), password: Secret::new(password), verify_ca: VerifyCa::Anyone };
+        let config =
+            BmcConfig { address, system: None, username: "admin".into(), password: Secret::new(password), verify_ca: VerifyCa::Anyone };
         (fake, Redfish::new(config).unwrap())
     }
 
@@ -247,7 +255,13 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let config = BmcConfig { address, system: Some("/s".into()), username: String::new(), password: Secret::new(""), verify_ca: VerifyCa::Anyone };
+        let config = BmcConfig {
+            address,
+            system: Some("/s".into()),
+            username: String::new(),
+            password: Secret::new(""),
+            verify_ca: VerifyCa::Anyone,
+        };
         assert!(matches!(Redfish::new(config).unwrap().power().await, Err(BmcError::Unreachable { .. })));
     }
 }

@@ -230,7 +230,8 @@ mod tests {
         let mut seen = 0;
         loop {
             let mut buffer = [0; 2048];
-            let (read, from) = tokio::time::timeout(Duration::from_secs(20), socket.recv_from(&mut buffer)).await.map_err(|e| e.to_string())?.unwrap();
+            let (read, from) =
+                tokio::time::timeout(Duration::from_secs(20), socket.recv_from(&mut buffer)).await.map_err(|e| e.to_string())?.unwrap();
             seen += 1;
             if lossy && seen % 3 == 0 {
                 continue;

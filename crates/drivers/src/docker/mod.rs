@@ -171,7 +171,8 @@ impl DockerClient {
         server_name: &str,
         netns: Netns,
     ) -> Result<DockerClient, DockerError> {
-        let tls = crate::tls::trusting(ca_pem, Some((cert_pem, key_pem.reveal()))).map_err(|reason| DockerError::Config { endpoint, reason })?;
+        let tls =
+            crate::tls::trusting(ca_pem, Some((cert_pem, key_pem.reveal()))).map_err(|reason| DockerError::Config { endpoint, reason })?;
         let http = Client { netns, tls: Some(tls), server_name: Some(server_name.to_owned()), deadline: LIMIT };
         Ok(DockerClient { endpoint, http })
     }
@@ -237,12 +238,14 @@ impl DockerClient {
         })
     }
 
-    /// Starts a new swarm; returns the node's id.
+    /// Starts a new swarm whose overlay networks take their subnets from `pool` (a CIDR); returns the node's id.
     ///
     /// # Errors
     /// `Rejected` with status 503 if the daemon is in a swarm already.
-    pub async fn swarm_init(&self, advertise: &str, listen: &str) -> Result<String, DockerError> {
-        let body = json!({"ListenAddr": listen, "AdvertiseAddr": advertise, "DataPathAddr": advertise});
+    pub async fn swarm_init(&self, advertise: &str, listen: &str, pool: &str) -> Result<String, DockerError> {
+        let body = json!({
+            "ListenAddr": listen, "AdvertiseAddr": advertise, "DataPathAddr": advertise, "DefaultAddrPool": [pool], "SubnetSize": 24,
+        });
         let answer = self.call("starting a swarm", Method::POST, "/swarm/init", Some(body)).await?;
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
@@ -255,7 +258,9 @@ impl DockerClient {
         let swarm = self.call("reading its swarm", Method::GET, "/swarm", None).await?;
         let text = |path: &str| {
             let found = swarm.pointer(path).and_then(Value::as_str).filter(|it| !it.is_empty());
-            found.map(str::to_owned).ok_or_else(|| DockerError::Protocol { endpoint: self.endpoint, reason: format!("its swarm has no {path}") })
+            found
+                .map(str::to_owned)
+                .ok_or_else(|| DockerError::Protocol { endpoint: self.endpoint, reason: format!("its swarm has no {path}") })
         };
         Ok(Swarm {
             id: text("/ID")?,
@@ -293,7 +298,8 @@ impl DockerClient {
     /// `Rejected` with status 503 if the daemon is no manager.
     pub async fn nodes(&self) -> Result<Vec<SwarmNode>, DockerError> {
         let nodes = self.call("listing the nodes of its swarm", Method::GET, "/nodes", None).await?;
-        let nodes = nodes.as_array().ok_or_else(|| DockerError::Protocol { endpoint: self.endpoint, reason: "its nodes are no list".into() })?;
+        let nodes =
+            nodes.as_array().ok_or_else(|| DockerError::Protocol { endpoint: self.endpoint, reason: "its nodes are no list".into() })?;
         Ok(nodes.iter().map(node).collect())
     }
 
@@ -310,15 +316,15 @@ impl DockerClient {
     }
 
     /// Makes the daemon manager of a swarm of its own that is reached at `advertise`, unless it is one already, and
-    /// reads the swarm.
+    /// reads the swarm. `pool` as in [`DockerClient::swarm_init`].
     ///
     /// # Errors
     /// `OtherSwarm` if it is a worker somewhere, or manages a swarm at another address.
-    pub async fn ensure_manager(&self, advertise: &str, listen: &str) -> Result<Swarm, DockerError> {
+    pub async fn ensure_manager(&self, advertise: &str, listen: &str, pool: &str) -> Result<Swarm, DockerError> {
         let info = self.info().await?;
         match info.state {
             SwarmState::Inactive => {
-                self.swarm_init(advertise, listen).await?;
+                self.swarm_init(advertise, listen, pool).await?;
             }
             SwarmState::Active if info.control_available && info.node_addr == advertise => {}
             SwarmState::Pending => return Err(self.not_yet(&info)),
@@ -388,7 +394,9 @@ mod tests {
 
     #[test]
     fn nodes_are_read() {
-        let it = node(&json!({"ID": "x", "Description": {"Hostname": "m-0"}, "Status": {"State": "ready", "Addr": "10.0.0.2"}, "Spec": {"Role": "manager"}, "ManagerStatus": {"Leader": true}}));
+        let it = node(
+            &json!({"ID": "x", "Description": {"Hostname": "m-0"}, "Status": {"State": "ready", "Addr": "10.0.0.2"}, "Spec": {"Role": "manager"}, "ManagerStatus": {"Leader": true}}),
+        );
         assert_eq!((it.hostname.as_str(), it.state.as_str(), it.leader), ("m-0", "ready", true));
         assert_eq!(node(&Value::Null).state, "");
     }

@@ -154,10 +154,7 @@ pub trait Switch: Send + Sync {
 pub fn open(config: SwitchConfig) -> Result<Box<dyn Switch>, SwitchError> {
     match config.driver.as_str() {
         "ovsdb" => Ok(Box::new(ovsdb::Ovsdb::new(config)?)),
-        other => Err(SwitchError::Config {
-            reason: format!("no driver is called {other:?}"),
-            switch: config.name,
-        }),
+        other => Err(SwitchError::Config { reason: format!("no driver is called {other:?}"), switch: config.name }),
     }
 }
 
@@ -168,21 +165,13 @@ pub fn differs(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<Difference> {
     for (port, mode) in &wanted.ports {
         let seen = look(port);
         if !matches!(&seen, SeenMode::Known(known) if known == mode) {
-            out.push(Difference {
-                port: port.clone(),
-                wanted: Some(mode.clone()),
-                seen,
-            });
+            out.push(Difference { port: port.clone(), wanted: Some(mode.clone()), seen });
         }
     }
     for port in &wanted.remove {
         let seen = look(port);
         if seen != SeenMode::Absent && !wanted.ports.contains_key(port) {
-            out.push(Difference {
-                port: port.clone(),
-                wanted: None,
-                seen,
-            });
+            out.push(Difference { port: port.clone(), wanted: None, seen });
         }
     }
     out

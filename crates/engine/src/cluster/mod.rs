@@ -239,7 +239,9 @@ impl Work<'_> {
         edge::attach(self.cx, &port, subnet.desired.cidr.prefix_len()).await?;
         if self.cluster.observed.access_tcp_port.is_none() {
             let config = &self.cx.config.access;
-            let all = (config.first_port..=config.last_port).map(|it| format!("{it:05}"));
+            // A port that another program of this host has is passed over.
+            let free = |port: &u16| std::net::TcpListener::bind((config.listen, *port)).is_ok();
+            let all = (config.first_port..=config.last_port).filter(free).map(|it| format!("{it:05}"));
             let Some(value) = self.cx.store.first_free(ACCESS_POOL, all).await? else {
                 return Ok(Step::Failed("no TCP port is free for access to another cluster".into()));
             };

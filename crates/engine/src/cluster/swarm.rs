@@ -47,7 +47,10 @@ impl Orchestrator for Swarm {
             let client = client(cluster, manager, netns)?;
             let said = |member: &Member, error: &dyn std::fmt::Display| format!("{}: {error}", member.name);
             let listen = format!("0.0.0.0:{MANAGERS}");
-            let swarm = client.ensure_manager(&manager.address.to_string(), &listen).await.map_err(|error| said(manager, &error))?;
+            let swarm = client
+                .ensure_manager(&manager.address.to_string(), &listen, overlay_pool(cluster.desired.template.fixed_subnet_cidr))
+                .await
+                .map_err(|error| said(manager, &error))?;
             let remotes = [SocketAddr::new(manager.address, MANAGERS).to_string()];
             for member in members.iter().filter(|it| it.name != manager.name) {
                 let token = if member.is_master { &swarm.manager_token } else { &swarm.worker_token };
@@ -72,6 +75,14 @@ impl Orchestrator for Swarm {
     }
 }
 
+/// Where overlay networks take their subnets from: Docker's own default overlaps the machines' network more often than not, and a
+/// container could not reach a machine then.
+fn overlay_pool(machines: ipnet::Ipv4Net) -> &'static str {
+    let pools = ["10.200.0.0/16", "192.168.128.0/17", "172.28.0.0/14"];
+    let apart = |pool: &&str| pool.parse().is_ok_and(|pool: ipnet::Ipv4Net| !pool.contains(&machines) && !machines.contains(&pool));
+    pools.into_iter().find(apart).unwrap_or("10.200.0.0/16")
+}
+
 fn lines(pem: &str) -> String {
     if pem.ends_with('\n') { pem.to_owned() } else { format!("{pem}\n") }
 }
@@ -92,4 +103,16 @@ async fn readiness(client: &DockerClient, members: &[Member]) -> Result<BTreeMap
         nodes.iter().rfind(|node| node.hostname == member.name).map_or_else(|| "absent".to_owned(), |node| node.state.to_lowercase())
     };
     Ok(members.iter().map(|member| (member.name.clone(), state(member))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlays_lie_apart_from_the_machines() {
+        assert_eq!(overlay_pool("10.0.0.0/24".parse().unwrap()), "10.200.0.0/16");
+        assert_eq!(overlay_pool("10.200.3.0/24".parse().unwrap()), "192.168.128.0/17");
+        assert_eq!(overlay_pool("10.0.0.0/8".parse().unwrap()), "192.168.128.0/17");
+    }
 }

@@ -1,0 +1,15 @@
+//! The APIs of bare metal, images, compute and clusters as clients see them, on both databases, without an engine: what it would have
+//! seen is written by the tests.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod baremetal;
+mod cluster;
+mod compute;
+mod desk;
+mod image;
+mod ramdisk;
+mod versions;
+#[path = "../../../store/tests/suite/world.rs"]
+#[expect(dead_code, reason = "the store's own suite uses more of its harness")]
+mod world;
