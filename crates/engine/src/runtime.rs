@@ -139,9 +139,7 @@ impl Engine {
         let worker = Id::<()>::random().to_string();
         let mut tasks = JoinSet::new();
         tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
-        for _ in 0..WORKERS {
-            tasks.spawn(work(Arc::clone(&shared), worker.clone(), stop.clone()));
-        }
+        tasks.spawn(work(Arc::clone(&shared), worker, stop));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|_| EngineError::Panicked)?;
         }
@@ -199,10 +197,18 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
     store.apply(batch).await
 }
 
+/// Takes up work as it becomes due, as much at once as there are places; ends when `stop` turns true and the looks under way ended.
 async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<bool>) {
+    let mut looks = JoinSet::new();
     while !*stop.borrow() {
+        while looks.len() >= WORKERS {
+            ended(looks.join_next().await);
+        }
         match shared.store.claim(&worker, LEASE).await {
-            Ok(Some(claim)) => one(&shared, claim).await,
+            Ok(Some(claim)) => {
+                let shared = Arc::clone(&shared);
+                looks.spawn(async move { one(&shared, claim).await });
+            }
             Ok(None) => {
                 tokio::select! {
                     () = shared.store.woken(IDLE) => {}
@@ -214,6 +220,21 @@ async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<boo
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+        while let Some(look) = looks.try_join_next() {
+            ended(Some(look));
+        }
+    }
+    while let Some(look) = looks.join_next().await {
+        ended(Some(look));
+    }
+}
+
+/// A look that panicked is a bug: the process ends, and leases do the rest.
+fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
+    if let Some(Err(error)) = look
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

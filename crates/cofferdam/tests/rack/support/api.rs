@@ -118,6 +118,11 @@ impl Session {
         send(self.request(method, service, path, body), Duration::from_secs(20))
     }
 
+    /// One try that must be answered.
+    pub fn call_once(&self, method: Method, service: Service, path: &str, body: Option<&Value>) -> Answer {
+        self.try_call(method, service, path, body).unwrap_or_else(|error| panic!("{service:?} {path}: {error}"))
+    }
+
     /// Tried again until somebody answers: for what may be done twice.
     pub fn call(&self, method: Method, service: Service, path: &str, body: Option<&Value>) -> Answer {
         patient(|| self.try_call(method.clone(), service, path, body))
