@@ -67,14 +67,14 @@ pub(crate) fn cut<T>(items: Vec<T>, query: &HashMap<String, String>, id: impl Fn
     Ok((page, next))
 }
 
-/// The address of the next page: the same query with another marker.
-pub(crate) fn next(base: &str, path: &str, query: &HashMap<String, String>, marker: &str) -> String {
+/// The address of the next page of the list at `address`: the same query with another marker.
+pub(crate) fn next(address: &str, query: &HashMap<String, String>, marker: &str) -> String {
     let mut pairs: Vec<(&str, &str)> = query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     pairs.retain(|(key, _)| *key != "marker");
     pairs.sort_unstable();
     pairs.push(("marker", marker));
     let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    format!("{base}/v1/{path}?{text}")
+    format!("{address}?{text}")
 }
 
 /// A list as answer.
@@ -107,6 +107,6 @@ mod tests {
         assert!(of(&[("marker", "x")]).is_err());
         assert!(of(&[("limit", "-1")]).is_err());
         let pairs = query(&[("limit", "2"), ("marker", "a"), ("driver", "x y")]);
-        assert_eq!(next("http://h/baremetal", "nodes", &pairs, "b"), "http://h/baremetal/v1/nodes?driver=x+y&limit=2&marker=b");
+        assert_eq!(next("http://h/baremetal/v1/nodes", &pairs, "b"), "http://h/baremetal/v1/nodes?driver=x+y&limit=2&marker=b");
     }
 }

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::machine::supervisor::{self, Which};
 use crate::rack::{self, Plan, Rack};
 use crate::status::{self, Status};
-use crate::{daemon, firmware, image, ramdisk};
+use crate::{daemon, firmware, image, probe, ramdisk};
 
 /// How long a rack may take to come up; under three seconds is usual.
 const UP_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,6 +43,18 @@ pub enum Command {
         /// Which rack.
         #[command(flatten)]
         place: Place,
+    },
+    /// Send packets from every machine and container of the rack to every other, and report who reached whom.
+    Probe {
+        /// Which rack.
+        #[command(flatten)]
+        place: Place,
+        /// Also connect to this TCP port of every container and its machine; what answers says its host name.
+        #[arg(long)]
+        service_port: Option<u16>,
+        /// Print the whole report as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Build the disk image of the rack's machines: a small Debian with Docker. Cached; downloads packages the first time.
     Image {
@@ -139,6 +151,19 @@ impl Command {
                 let dir = place.dir()?;
                 runtime()?.block_on(daemon::down(&place.name, &dir))?;
                 println!("rack {} is down", place.name);
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Probe { place, service_port, json } => {
+                need_root()?;
+                let report = probe::run(&place.dir()?, service_port)?;
+                if json {
+                    println!("{}", serde_json::to_string(&report)?);
+                } else {
+                    for it in report.results.iter().filter(|it| it.received > 0) {
+                        println!("{} reaches {} by {} ({} of {})", it.from, it.to, it.kind, it.received, it.sent);
+                    }
+                    println!("{} endpoints in {} ms; no other packet got through", report.endpoints.len(), report.duration_ms);
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Self::Image { output } => {

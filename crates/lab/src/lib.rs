@@ -14,6 +14,7 @@ mod firmware;
 pub mod image;
 mod kernel;
 mod machine;
+pub mod probe;
 pub mod rack;
 pub mod ramdisk;
 pub mod status;

@@ -17,7 +17,7 @@ use super::write_clouds;
 const TENANTS: [&str; 2] = ["finance", "medical"];
 const CIDR: &str = "10.0.0.0/24";
 /// Workers of each cluster, besides its one manager.
-const WORKERS: usize = 1;
+const WORKERS: usize = 2;
 /// Machines of each cluster, and containers of its service: one on each.
 const MEMBERS: usize = WORKERS + 1;
 /// What `openstack coe cluster template create` demands; the clusters are not joined to it.
@@ -328,7 +328,7 @@ impl Plan {
 
     /// The same service in each cluster, by the Docker API.
     pub(crate) async fn services(&mut self, screen: &Screen) -> Result<()> {
-        screen.phase("services", "A service of two containers in each cluster, over mutual TLS");
+        screen.phase("services", "A service in each cluster, a container on each machine, over mutual TLS");
         for tenant in &mut self.tenants {
             let name = tenant.session.cloud.name.clone();
             let keys = self.dir.join("tenants").join(&name);

@@ -74,7 +74,7 @@ async fn listing(ask: &Ask, query: &HashMap<String, String>, usual: Wanted, path
     }
     let (nodes, next) = page::cut(nodes, query, |node| node.id.as_str())?;
     let items: Vec<Value> = nodes.iter().map(|node| shown(ask, node, &wanted)).collect();
-    Ok(page::answer("nodes", items, next.map(|marker| page::next(&ask.base, path, query, &marker))))
+    Ok(page::answer("nodes", items, next.map(|marker| page::next(&format!("{}/v1/{path}", ask.base), query, &marker))))
 }
 
 fn compare(a: &Value, b: &Value) -> Ordering {
@@ -281,9 +281,9 @@ fn allowed(before: &Object<Node>, after: &Object<Node>) -> Result<(), Failure> {
 }
 
 pub(super) async fn delete(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    access::admin(&ask)?;
     for _ in 0..crate::race::RACES {
         let node = access::node(&ask, &ident).await?;
+        access::admin(&ask)?;
         removable(&node)?;
         let ports = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
         let mut batch = Batch::wishes().free_held(NAME_POOL, node.id.as_str());

@@ -245,7 +245,7 @@ pub(super) async fn listing(ask: &Ask, query: &HashMap<String, String>, detail: 
     }
     let (ports, next) = page::cut(ports, query, |port| port.id.as_str())?;
     let items = ports.iter().map(|port| shown(ask, port, &wanted)).collect();
-    Ok(page::answer("ports", items, next.map(|marker| page::next(&ask.base, path, query, &marker))))
+    Ok(page::answer("ports", items, next.map(|marker| page::next(&format!("{}/v1/{path}", ask.base), query, &marker))))
 }
 
 /// The port of that id and its node, if the caller sees them.

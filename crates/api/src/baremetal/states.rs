@@ -285,7 +285,7 @@ pub(super) async fn history(ask: Ask, Path(ident): Path<String>, Parameters(quer
     let (lines, next) = crate::page::cut(lines, &query, |line| line.id.as_str())?;
     let items = lines.iter().map(|line| event(&ask, &node, line)).collect();
     let path = format!("nodes/{}/history", node.id);
-    Ok(crate::page::answer("history", items, next.map(|marker| crate::page::next(&ask.base, &path, &query, &marker))))
+    Ok(crate::page::answer("history", items, next.map(|marker| crate::page::next(&format!("{}/v1/{path}", ask.base), &query, &marker))))
 }
 
 /// `GET …/history/{event}`.

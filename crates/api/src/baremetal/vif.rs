@@ -60,6 +60,10 @@ pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json
         if !used_by.is_empty() && used_by != node.id.as_str() && !port.desired.device_owner.is_empty() {
             return Err(Failure::Conflict(format!("VIF {vif} is in use by {used_by}.")));
         }
+        let host = &port.desired.binding.host_id;
+        if !host.is_empty() && host != node.id.as_str() {
+            return Err(Failure::Conflict(format!("VIF {vif} is bound to {host}.")));
+        }
         let cards = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
         let cards = cards.iter().filter(|card| card.desired.local_link_connection.is_some()).count();
         if node.desired.vifs.len() >= cards {

@@ -91,7 +91,7 @@ async fn listing(
     let items: Vec<Value> = flavors.iter().map(|flavor| show(flavor, ask.version, &ask.base)).collect();
     let mut out = Map::from_iter([("flavors".to_owned(), Value::Array(items))]);
     if let Some(marker) = next {
-        let href = page::next(&ask.base, path, query, &marker).replacen("/v1/", "/v2.1/", 1);
+        let href = page::next(&format!("{}/v2.1/{path}", ask.base), query, &marker);
         out.insert("flavors_links".into(), json!([{"rel": "next", "href": href}]));
     }
     Ok(Json(Value::Object(out)).into_response())

@@ -44,7 +44,7 @@ pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Resp
     let items: Vec<Value> = found.iter().map(|keypair| json!({ "keypair": wire::keypair_brief(keypair, ask.version) })).collect();
     let mut out = json!({ "keypairs": items });
     if let (Some(marker), Some(map)) = (next, out.as_object_mut()) {
-        let href = page::next(&ask.base, "os-keypairs", &query, &marker).replacen("/v1/", "/v2.1/", 1);
+        let href = page::next(&format!("{}/v2.1/os-keypairs", ask.base), &query, &marker);
         map.insert("keypairs_links".into(), json!([{"rel": "next", "href": href}]));
     }
     Ok(Json(out).into_response())

@@ -65,7 +65,7 @@ async fn listing(
     template::sort(&mut found, query, |it, key| wire::cluster(it, "").get(key).cloned())?;
     let (found, next) = page::cut(found, query, |it| it.id.as_str())?;
     let items = found.iter().map(|it| show(it, &ask.base)).collect();
-    Ok(page::answer("clusters", items, next.map(|marker| page::next(&ask.base, path, query, &marker))))
+    Ok(page::answer("clusters", items, next.map(|marker| page::next(&format!("{}/v1/{path}", ask.base), query, &marker))))
 }
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn values_become_text() {
         let labels = read(&json!({"a": 1, "b": true, "c": "x"})).unwrap();
-        assert_eq!(labels.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), ["1", "true", "x"]);
+        assert_eq!(labels.into_values().collect::<Vec<_>>(), ["1", "true", "x"]);
         assert!(read(&json!({"a": [1]})).is_err());
         assert!(read(&json!(["a"])).is_err());
         assert!(read(&Value::Null).unwrap().is_empty());

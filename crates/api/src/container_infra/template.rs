@@ -50,7 +50,11 @@ pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Resp
     sort(&mut found, &query, |it, key| wire::template(it, "").get(key).cloned())?;
     let (found, next) = page::cut(found, &query, |it| it.id.as_str())?;
     let items = found.iter().map(|it| wire::template(it, &ask.base)).collect();
-    Ok(page::answer("clustertemplates", items, next.map(|marker| page::next(&ask.base, "clustertemplates", &query, &marker))))
+    Ok(page::answer(
+        "clustertemplates",
+        items,
+        next.map(|marker| page::next(&format!("{}/v1/clustertemplates", ask.base), &query, &marker)),
+    ))
 }
 
 /// Sorts by a text or number attribute.

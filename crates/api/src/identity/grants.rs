@@ -19,12 +19,14 @@ fn id<K>(text: &str, what: &str) -> Result<Id<K>, Failure> {
 }
 
 async fn on_project(ask: &Ask, text: &str) -> Result<Target, Failure> {
+    ask.caller.require_admin()?;
     let id: Id<Project> = id(text, "Project")?;
     ask.app.store.get(&id).await?.ok_or_else(|| Failure::not_found("Project", text))?;
     Ok(Target::Project(id))
 }
 
 async fn on_domain(ask: &Ask, text: &str) -> Result<Target, Failure> {
+    ask.caller.require_admin()?;
     let id: Id<Domain> = id(text, "Domain")?;
     ask.app.store.get(&id).await?.ok_or_else(|| Failure::not_found("Domain", text))?;
     Ok(Target::Domain(id))

@@ -39,7 +39,8 @@ async fn machines(desk: &Desk, count: usize) -> Vec<String> {
 async fn ready(desk: &Desk, who: &Who, count: usize) -> Vec<String> {
     flavor(desk, "bm", Some("BM")).await;
     desk.image(who, "debian").await;
-    let body = json!({"name": "swarm", "coe": "swarm-mode", "server_type": "bm", "image_id": "debian", "flavor_id": "bm", "labels": {"a": "b"}});
+    let body =
+        json!({"name": "swarm", "coe": "swarm-mode", "server_type": "bm", "image_id": "debian", "flavor_id": "bm", "labels": {"a": "b"}});
     desk.post(who, TEMPLATES, body).await.expect(201);
     machines(desk, count).await
 }
@@ -125,7 +126,10 @@ fn a_cluster_is_made_and_taken_apart() {
         let id = made["uuid"].as_str().unwrap().to_owned();
         let path = format!("{CLUSTERS}/{id}");
         let shown = desk.get(&finance, &format!("{CLUSTERS}/finance")).await.expect(200);
-        assert_eq!((&shown["status"], &shown["api_address"], &shown["create_timeout"]), (&json!("CREATE_IN_PROGRESS"), &Value::Null, &json!(60)));
+        assert_eq!(
+            (&shown["status"], &shown["api_address"], &shown["create_timeout"]),
+            (&json!("CREATE_IN_PROGRESS"), &Value::Null, &json!(60))
+        );
         assert_eq!(shown["labels"], json!({"a": "c", "n": "1"}));
         assert_eq!((&shown["labels_overridden"], &shown["labels_added"]), (&json!({"a": "b"}), &json!({"n": "1"})));
         assert!(!shown.to_string().contains("PRIVATE"));
@@ -284,7 +288,7 @@ fn certificates_are_the_owners() {
         for (body, status, word) in [
             (ask("x"), 400, "request"),
             (ask(&CSR.replace('M', "N")), 400, "request"),
-            (ask(WEAK_CSR), 400, "2048"),
+            (ask(WEAK_CSR), 400, "certificate request"),
             (json!({"cluster_uuid": "finance"}), 400, "csr"),
             (json!({"csr": CSR}), 400, "cluster_uuid"),
             (json!({"cluster_uuid": "none", "csr": CSR}), 400, "none"),

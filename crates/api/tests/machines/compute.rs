@@ -23,7 +23,9 @@ fn flavors_live() {
         desk.post(admin, FLAVORS, body.clone()).await.refused(409, "bm");
         desk.post(&user, FLAVORS, body).await.refused(403, "admin");
         desk.post(admin, FLAVORS, json!({"flavor": {"name": "x"}})).await.refused(400, "ram");
-        desk.post(admin, &format!("{path}/os-extra_specs"), json!({"extra_specs": {"resources:CUSTOM_BM": "1", "a": "b"}})).await.expect(200);
+        desk.post(admin, &format!("{path}/os-extra_specs"), json!({"extra_specs": {"resources:CUSTOM_BM": "1", "a": "b"}}))
+            .await
+            .expect(200);
         desk.put(admin, &format!("{path}/os-extra_specs/a"), json!({"a": "c"})).await.expect(200);
         desk.put(admin, &format!("{path}/os-extra_specs/a"), json!({"b": "c"})).await.refused(400, "mismatch");
         assert_eq!(desk.get(&user, &format!("{path}/os-extra_specs/a")).await.expect(200), json!({"a": "c"}));
@@ -33,7 +35,8 @@ fn flavors_live() {
         let shown = desk.get(&user, &path).await.expect(200);
         assert_eq!(shown["flavor"]["extra_specs"], json!({"resources:CUSTOM_BM": "1"}));
         desk.put(admin, &path, json!({"flavor": {"description": "new"}})).await.expect(200);
-        let hidden = json!({"flavor": {"name": "hidden", "id": "h1", "ram": 1, "vcpus": 1, "disk": 0, "os-flavor-access:is_public": false}});
+        let hidden =
+            json!({"flavor": {"name": "hidden", "id": "h1", "ram": 1, "vcpus": 1, "disk": 0, "os-flavor-access:is_public": false}});
         desk.post(admin, FLAVORS, hidden).await.expect(200);
         desk.get(&user, &format!("{FLAVORS}/h1")).await.refused(404, "h1");
         let count = |body: Value| body["flavors"].as_array().unwrap().len();

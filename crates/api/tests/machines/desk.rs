@@ -183,14 +183,15 @@ impl Desk {
         let info = json!({"redfish_address": "http://127.0.0.1:8101", "redfish_username": "admin", "redfish_password": "hunter2"});
         let body = json!({"name": name, "driver": "redfish", "driver_info": info, "resource_class": "bm"});
         let id = self.post(&self.admin, "/baremetal/v1/nodes", body).await.expect(201)["uuid"].as_str().unwrap().to_owned();
-        let body = json!({"node_uuid": id, "address": mac(name), "local_link_connection": {"switch_id": "02:cf:00:00:00:01", "port_id": name}});
+        let body =
+            json!({"node_uuid": id, "address": mac(name), "local_link_connection": {"switch_id": "02:cf:00:00:00:01", "port_id": name}});
         self.post(&self.admin, "/baremetal/v1/ports", body).await.expect(201);
         id
     }
 
     /// What the engine would have seen of a machine; every request is taken up.
     pub async fn seen(&self, node: &str, state: ProvisionState, phase: Phase) {
-        self.observe(node, |node| {
+        self.observe::<Node>(node, |node| {
             let handled = node.desired.request.as_ref().map_or(0, |it| it.seq);
             let handled_power = node.desired.power_request.as_ref().map_or(0, |it| it.seq);
             node.observed = NodeObserved { state, phase, handled, handled_power, ..NodeObserved::default() };

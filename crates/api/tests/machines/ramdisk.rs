@@ -30,7 +30,9 @@ fn a_machine_is_found_only_while_its_ramdisk_is_awaited() {
         let desk = Desk::open(world).await;
         let (one, _) = (desk.machine("m1").await, desk.machine("m2").await);
         let address = mac("m1");
-        for phase in [Phase::Rest, Phase::Bmc, Phase::Off, Phase::Plug, Phase::Boot, Phase::Stop, Phase::Unplug, Phase::Tenant, Phase::Start] {
+        for phase in
+            [Phase::Rest, Phase::Bmc, Phase::Off, Phase::Plug, Phase::Boot, Phase::Stop, Phase::Unplug, Phase::Tenant, Phase::Start]
+        {
             desk.seen(&one, S::Cleaning, phase).await;
             assert_eq!(lookup(&desk, &format!("addresses={address}")).await.status, StatusCode::NOT_FOUND, "{phase:?}");
         }
@@ -68,10 +70,8 @@ fn the_token_is_shown_until_it_was_used() {
         desk.seen(&id, S::Cleaning, Phase::Agent).await;
         let query = format!("addresses={}", mac("m1"));
         let at_once = futures_util::future::join_all((0..4).map(|_| lookup(&desk, &query))).await;
-        let tokens: Vec<String> = at_once
-            .into_iter()
-            .map(|answer| answer.expect(200)["config"]["agent_token"].as_str().unwrap().to_owned())
-            .collect();
+        let tokens: Vec<String> =
+            at_once.into_iter().map(|answer| answer.expect(200)["config"]["agent_token"].as_str().unwrap().to_owned()).collect();
         assert!(tokens.iter().all(|token| *token == tokens[0] && token.len() == 32), "all who ask at once get the same");
         let session: Id<AgentSession> = Id::parse(&id).unwrap();
         let body = |key: &str, value: Value| {

@@ -28,13 +28,13 @@ fn rack_survives_kills() {
     let mut killer = Killer::new(&serve);
 
     let operator = killer.during("inventory", 2, Duration::from_secs(4), || Operator::enrol(admin, &base, &rack, &supplies));
-    killer.during("enrolment and cleaning", 4, Duration::from_secs(15), || operator.provide());
+    killer.during("enrolment and cleaning", 4, Duration::from_secs(9), || operator.provide());
     let finance = operator.tenant("finance");
     let medical = operator.tenant("medical");
     let (vlans, ports, allocations) = (operator.vlans(), operator.ports(), database::allocations(&state_dir));
     let attachments = rack.attachments();
 
-    let clusters = killer.during("clusters", 5, Duration::from_secs(25), || {
+    let clusters = killer.during("clusters", 5, Duration::from_secs(20), || {
         let clusters = [&finance, &medical].map(|tenant| (tenant, tenant.create_cluster()));
         for (tenant, cluster) in &clusters {
             tenant.await_complete(cluster);
@@ -47,7 +47,7 @@ fn rack_survives_kills() {
     }
     assert_eq!(operator.vlans().len(), vlans.len() + 2);
 
-    killer.during("deletion and cleaning", 4, Duration::from_secs(15), || {
+    killer.during("deletion and cleaning", 4, Duration::from_secs(8), || {
         for (tenant, cluster) in &clusters {
             tenant.delete_cluster(cluster);
         }

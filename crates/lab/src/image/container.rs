@@ -294,7 +294,10 @@ mod tests {
         let said = std::process::Command::new("tar").arg("tvf").arg(dir.path().join("a.tar")).output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let lines: Vec<&str> = said.lines().collect();
-        assert!(lines.len() == 4 && lines[0].starts_with("drwxr-xr-x 0/0") && lines[1].contains("1000") && lines[3].ends_with("bin/two -> one"), "{said}");
+        assert!(
+            lines.len() == 4 && lines[0].starts_with("drwxr-xr-x 0/0") && lines[1].contains("1000") && lines[3].ends_with("bin/two -> one"),
+            "{said}"
+        );
 
         let mut again = Vec::new();
         for line in recipe.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

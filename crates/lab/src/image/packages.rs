@@ -173,7 +173,8 @@ impl Apt {
             anyhow::ensure!(packages.iter().any(|package| package.name == name), "apt does not say which {name} it would install");
         }
         if packages.iter().any(|package| !self.archive(package).is_file()) {
-            tool::run(self.command().args(["--yes", "--download-only", "install"]).args(WANTED), DOWNLOAD).context("downloading packages")?;
+            tool::run(self.command().args(["--yes", "--download-only", "install"]).args(WANTED), DOWNLOAD)
+                .context("downloading packages")?;
         }
         for package in &packages {
             anyhow::ensure!(self.archive(package).is_file(), "apt did not download {}", package.identity());

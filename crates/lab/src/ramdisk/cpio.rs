@@ -79,7 +79,8 @@ mod tests {
         let archive = archive.finish().unwrap();
         assert_eq!(archive.len() % 4, 0);
         let readers = ["cpio --quiet -i -d -m", "busybox cpio -i -d -m", "bsdtar -x -p -f -"];
-        let Some(reader) = readers.iter().find(|it| Command::new("which").arg(it.split(' ').next().unwrap()).output().is_ok_and(|it| it.status.success()))
+        let Some(reader) =
+            readers.iter().find(|it| Command::new("which").arg(it.split(' ').next().unwrap()).output().is_ok_and(|it| it.status.success()))
         else {
             eprintln!("skipped: neither cpio nor busybox nor bsdtar is here");
             return;

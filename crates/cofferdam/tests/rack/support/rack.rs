@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,7 +12,25 @@ use super::serve::Setting;
 use super::{BINARY, has_program, ovs, run, run_anyway, say, tail};
 
 /// One rack at a time in this process; the runner takes care of other processes.
-static ONE: Mutex<()> = Mutex::new(());
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The right to have a rack.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        while TAKEN.swap(true, Ordering::AcqRel) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TAKEN.store(false, Ordering::Release);
+    }
+}
 
 /// A machine's place.
 #[derive(Clone, Debug)]
@@ -25,7 +44,7 @@ pub struct Rack {
     pub name: String,
     base: Option<tempfile::TempDir>,
     pub description: Value,
-    _one: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// Why no rack can be had here.
@@ -46,11 +65,11 @@ impl Rack {
             say(&format!("skipped: {reason}"));
             return None;
         }
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take();
         let name = format!("t{}{letter}", std::process::id());
         let base = tempfile::Builder::new().prefix("cofferdam-e2e-").tempdir().unwrap();
         // From here on the guard takes it down, also if starting it fails half-way.
-        let mut rack = Self { name, base: Some(base), description: Value::Null, _one: one };
+        let mut rack = Self { name, base: Some(base), description: Value::Null, _turn: turn };
         let dir = rack.dir();
         let shape = ["--leaves", "2", "--machines", &machines.to_string(), "--disk-gb", "2"].map(str::to_owned);
         let text = run(rack.lab("up").args(shape).arg("--json"));

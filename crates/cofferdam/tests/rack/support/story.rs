@@ -121,11 +121,6 @@ impl Operator {
         self.admin.list(Service::Baremetal, "/nodes?fields=uuid,name,provision_state,target_provision_state,last_error,instance_uuid")
     }
 
-    /// The provision state of a machine.
-    pub fn state(&self, machine: &str) -> String {
-        node_of(&self.states(), machine)["provision_state"].as_str().unwrap().to_owned()
-    }
-
     /// Waits until all machines are offered, without doing anything.
     pub fn await_available(&self, deadline: Duration) {
         wait_for("all nodes are available again", deadline, || {

@@ -1,0 +1,408 @@
+//! What every route of every service has in common. The routes are read from the source, so that none is forgotten.
+
+use axum::body::Body;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::desk::{Answer, Desk, Who};
+use crate::world::{on_each, on_sqlite};
+use crate::{nobody, text};
+
+/// A path of a service, with what may be done there.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub service: &'static str,
+    /// With `{…}` where ids go.
+    pub path: String,
+    pub methods: Vec<Method>,
+}
+
+const SOURCES: [(&str, &str); 6] = [
+    ("/identity", include_str!("../../src/identity/mod.rs")),
+    ("/network", include_str!("../../src/network/mod.rs")),
+    ("/baremetal", include_str!("../../src/baremetal/mod.rs")),
+    ("/image", include_str!("../../src/image/mod.rs")),
+    ("/compute", include_str!("../../src/compute/mod.rs")),
+    ("/container-infra", include_str!("../../src/container_infra/mod.rs")),
+];
+
+/// What may be asked without a token: which versions there are, where to get a token, and what a ramdisk asks (it has no token; what it
+/// may do hangs on the secret of its session).
+const PUBLIC: [(&str, &str); 16] = [
+    ("GET", "/identity"),
+    ("GET", "/identity/v3"),
+    ("POST", "/identity/v3/auth/tokens"),
+    ("GET", "/network"),
+    ("GET", "/network/v2.0"),
+    ("GET", "/baremetal"),
+    ("GET", "/baremetal/v1"),
+    ("GET", "/baremetal/v1/lookup"),
+    ("POST", "/baremetal/v1/heartbeat/{node}"),
+    ("GET", "/image"),
+    ("GET", "/image/v2"),
+    ("GET", "/image/versions"),
+    ("GET", "/compute"),
+    ("GET", "/compute/v2.1"),
+    ("GET", "/container-infra"),
+    ("GET", "/container-infra/v1"),
+];
+
+/// All routes of all services.
+pub fn all() -> Vec<Route> {
+    SOURCES.iter().flat_map(|(service, source)| of_service(service, source)).collect()
+}
+
+fn of_service(service: &'static str, source: &str) -> Vec<Route> {
+    // What stands before the router into which it is nested lies below its prefix.
+    let nest = source.find(".nest(\"").map(|at| {
+        let prefix = source[at + 7..].split('"').next().unwrap();
+        (source[..at].rfind("Router::new()").unwrap(), prefix)
+    });
+    source
+        .match_indices(".route(")
+        .map(|(at, _)| {
+            let rest = &source[at + 7..];
+            let call = &rest[..closing(rest)];
+            let path = call.split('"').nth(1).unwrap();
+            let prefix = nest.filter(|(from, _)| at < *from).map_or("", |(_, prefix)| prefix);
+            let path = format!("{service}{prefix}{path}");
+            let handlers = call.rsplit('"').next().unwrap();
+            let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+            let is_there = |it: &Method| {
+                let name = format!("{}(", it.as_str().to_lowercase());
+                handlers.match_indices(&name).any(|(at, _)| !handlers[..at].ends_with(|it: char| it.is_alphanumeric() || it == '_'))
+            };
+            Route { service, path: path.trim_end_matches('/').to_owned(), methods: methods.into_iter().filter(is_there).collect() }
+        })
+        .collect()
+}
+
+/// Where the parenthesis that is open before `text` is closed.
+fn closing(text: &str) -> usize {
+    let mut open = 1;
+    let at = text.find(|it: char| {
+        open += i32::from(it == '(') - i32::from(it == ')');
+        open == 0
+    });
+    at.unwrap()
+}
+
+fn is_public(route: &Route, method: &Method) -> bool {
+    PUBLIC.contains(&(method.as_str(), route.path.as_str()))
+}
+
+/// Checks that a refusal has the form of its service.
+#[track_caller]
+pub fn enveloped(service: &str, answer: &Answer) {
+    let (body, status) = (&answer.body, answer.status.as_u16());
+    let kind = answer.header("content-type");
+    assert!(kind.starts_with("application/json"), "{kind:?}: {body}");
+    assert!(answer.header("x-openstack-request-id").starts_with("req-"));
+    let is_text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+    let fine = match service {
+        "/image" => is_text("/message") && is_text("/title") && body["code"] == status.to_string(),
+        "/identity" => is_text("/error/message") && is_text("/error/title") && body["error"]["code"] == status,
+        // The others leave this to identity's middleware, which answers in its own form.
+        _ if status == 401 => is_text("/error/message") && is_text("/error/title") && body["error"]["code"] == status,
+        "/network" => is_text("/NeutronError/type") && is_text("/NeutronError/message") && body["NeutronError"]["detail"] == "",
+        "/baremetal" => {
+            let inner: Value = serde_json::from_str(body["error_message"].as_str().unwrap_or_default()).unwrap_or_default();
+            inner["faultstring"].as_str().is_some_and(|it| !it.is_empty()) && ["Client", "Server"].contains(&text(&inner, "/faultcode"))
+        }
+        "/compute" => {
+            let members = body.as_object().map(|it| it.values().collect::<Vec<_>>()).unwrap_or_default();
+            members.len() == 1 && members[0]["code"] == status && members[0]["message"].as_str().is_some_and(|it| !it.is_empty())
+        }
+        _ => is_text("/errors/0/title") && is_text("/errors/0/detail") && body["errors"][0]["status"] == status,
+    };
+    assert!(fine, "{service} {status}: {body}");
+}
+
+/// Ids for the places of paths.
+pub struct Ids {
+    of: Vec<(&'static str, String)>,
+}
+
+impl Ids {
+    /// Ids that belong to nothing.
+    fn of_nothing() -> Self {
+        Self { of: Vec::new() }
+    }
+
+    /// Makes one object of each kind.
+    pub async fn made(desk: &Desk) -> Self {
+        let admin = &desk.admin;
+        let make = async |path: &str, body: Value, id: &str| text(&desk.post(admin, path, body).await.expect(201), id).to_owned();
+        let named = |root: &str| json!({root: {"name": "victim", "description": "d"}});
+        let domain = make("/identity/v3/domains", named("domain"), "/domain/id").await;
+        let project = make("/identity/v3/projects", named("project"), "/project/id").await;
+        let user = make("/identity/v3/users", named("user"), "/user/id").await;
+        let role = make("/identity/v3/roles", named("role"), "/role/id").await;
+        let network = make("/network/v2.0/networks", named("network"), "/network/id").await;
+        let body = json!({"subnet": {"network_id": network, "cidr": "10.0.0.0/24", "ip_version": 4}});
+        let subnet = make("/network/v2.0/subnets", body, "/subnet/id").await;
+        let port = make("/network/v2.0/ports", json!({"port": {"network_id": network}}), "/port/id").await;
+        let node = desk.machine("victim").await;
+        let cards = desk.get(admin, "/baremetal/v1/ports").await.expect(200);
+        let card = text(&cards, "/ports/0/uuid").to_owned();
+        let body = json!({"flavor": {"name": "victim", "ram": 1, "vcpus": 1, "disk": 1}});
+        let flavor = text(&desk.post(admin, "/compute/v2.1/flavors", body).await.expect(200), "/flavor/id").to_owned();
+        let image = desk.image(admin, "victim").await;
+        let nothing = "11111111-2222-4333-8444-555555555555".to_owned();
+        let of = vec![
+            ("/identity/v3/domains", domain),
+            ("/identity/v3/projects", project),
+            ("users", user),
+            ("roles", role),
+            ("/network/v2.0/networks", network),
+            ("/network/v2.0/subnets", subnet),
+            ("/network/v2.0/ports", port.clone()),
+            ("vifs", port),
+            ("/baremetal/v1/nodes", node.clone()),
+            ("heartbeat", node),
+            ("/baremetal/v1/ports", card),
+            ("drivers", "redfish".into()),
+            ("flavors", flavor),
+            ("images", image),
+            ("schemas", "image".into()),
+            ("regions", "RegionOne".into()),
+            ("extensions", "binding".into()),
+            ("clusters", nothing),
+        ];
+        Self { of }
+    }
+
+    /// The path with ids.
+    pub fn fill(&self, path: &str) -> String {
+        let mut out = String::new();
+        for part in path.split('/').skip(1) {
+            let id = self.of.iter().find(|(end, _)| out.ends_with(end)).map_or("x", |(_, id)| id);
+            let part = if part.starts_with('{') { id } else { part };
+            out = format!("{out}/{part}");
+        }
+        out
+    }
+}
+
+#[test]
+fn the_routes_are_found() {
+    let routes = all();
+    let has = |path: &str, methods: &[Method]| {
+        let found = routes.iter().find(|it| it.path == path).unwrap_or_else(|| panic!("no {path} in {routes:#?}"));
+        assert_eq!(found.methods, methods, "{path}");
+    };
+    has("/identity", &[Method::GET]);
+    has("/identity/v3/auth/tokens", &[Method::GET, Method::HEAD, Method::POST, Method::DELETE]);
+    has("/identity/v3/system/users/{user}/roles/{role}", &[Method::HEAD, Method::PUT, Method::DELETE]);
+    has("/network/v2.0/ports/{id}", &[Method::GET, Method::PUT, Method::DELETE]);
+    has("/baremetal/v1/nodes/{node}", &[Method::GET, Method::PATCH, Method::DELETE]);
+    has("/image/v2/images/{id}/tags/{tag}", &[Method::PUT, Method::DELETE]);
+    has("/compute/v2.1/os-keypairs", &[Method::GET, Method::POST]);
+    has("/container-infra/v1/certificates", &[Method::POST]);
+    assert!(routes.len() > 70 && routes.iter().all(|it| !it.methods.is_empty()), "{routes:#?}");
+    for (method, path) in PUBLIC {
+        assert!(routes.iter().any(|it| it.path == path && it.methods.iter().any(|it| it.as_str() == method)), "{method} {path}");
+    }
+}
+
+#[test]
+fn without_a_token_nothing_but_what_is_public() {
+    on_each(async |world| {
+        let desk = Desk::open(world).await;
+        let ids = Ids::made(&desk).await;
+        let forged = Who { token: format!("{}A", &desk.admin.token[..desk.admin.token.len() - 1]), ..nobody() };
+        let mut asked = 0;
+        for route in all() {
+            for method in &route.methods {
+                for path in [ids.fill(&route.path), Ids::of_nothing().fill(&route.path)] {
+                    for who in [&nobody(), &forged] {
+                        let body = (*method != Method::GET && *method != Method::HEAD).then(|| json!({}));
+                        let answer = desk.call(who, method.clone(), &path, &[], body).await;
+                        let status = answer.status.as_u16();
+                        if is_public(&route, method) {
+                            assert!(status != 401 && status < 500, "{method} {path}: {status} {}", answer.body);
+                        } else {
+                            assert_eq!(status, 401, "{method} {path}: {}", answer.body);
+                            if *method != Method::HEAD {
+                                enveloped(route.service, &answer);
+                            }
+                        }
+                        asked += 1;
+                    }
+                }
+            }
+        }
+        assert!(asked > 400, "{asked}");
+        let health = desk.get(&nobody(), "/healthz").await;
+        assert_eq!((health.status.as_u16(), &health.body), (200, &json!("ready\n")));
+    });
+}
+
+#[test]
+fn paths_and_methods_that_are_not_there() {
+    on_sqlite(async |world| {
+        let desk = Desk::open(world).await;
+        let admin = &desk.admin;
+        for (service, _) in SOURCES {
+            for path in ["/nothing", "/v1/nothing", "/v2/nothing", "/v3/nothing", "/v2.0/nothing", "/v2.1/nothing", "/v1/nodes/x/y/z", "//x"] {
+                for who in [admin, &nobody()] {
+                    let answer = desk.get(who, &format!("{service}{path}")).await;
+                    assert_eq!(answer.status.as_u16(), 404, "{service}{path}: {}", answer.body);
+                    enveloped(service, &answer);
+                }
+            }
+        }
+        for route in all() {
+            let path = Ids::of_nothing().fill(&route.path);
+            for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                // Another route may have the same form: /nodes/detail is also /nodes/{node}.
+                let fits = |it: &Route| it.path == route.path || Ids::of_nothing().fill(&it.path) == path;
+                if all().iter().filter(|it| fits(it)).any(|it| it.methods.contains(&method)) {
+                    continue;
+                }
+                let answer = desk.call(admin, method.clone(), &path, &[], None).await;
+                assert_eq!(answer.status.as_u16(), 405, "{method} {path}: {}", answer.body);
+                enveloped(route.service, &answer);
+            }
+            // A slash at the end changes nothing.
+            if route.methods.contains(&Method::GET) {
+                let (plain, slashed) = (desk.get(admin, &path).await, desk.get(admin, &format!("{path}/")).await);
+                assert_eq!(plain.status, slashed.status, "{path}");
+            }
+        }
+        let outside = desk.get(admin, "/volume/v3").await;
+        assert_eq!(outside.status.as_u16(), 404);
+        assert!(outside.body["error"]["message"].is_string());
+    });
+}
+
+#[test]
+fn bodies_that_are_none() {
+    on_each(async |world| {
+        let desk = Desk::open(world).await;
+        let ids = Ids::made(&desk).await;
+        let long = format!("{{\"a\": \"{}\"}}", "x".repeat(2 << 20));
+        let deep = "[".repeat(100_000);
+        let deep_object = format!("{}1{}", "{\"a\":".repeat(500), "}".repeat(500));
+        let bodies: [&[u8]; 12] = [
+            b"",
+            b"not JSON",
+            b"{",
+            b"null",
+            b"\"text\"",
+            b"5",
+            b"[]",
+            b"[5]",
+            b"{}",
+            b"{\"wrong root\": {}}",
+            b"\xff\xfe{\"a\":\"\xff\"}",
+            deep.as_bytes(),
+        ];
+        let mut asked = 0;
+        for route in all() {
+            // These take no body, any body, or may do without.
+            let is_free = ["/roles/{role}", "/tags/{tag}", "/file", "/maintenance"].iter().any(|it| route.path.ends_with(it));
+            for method in route.methods.iter().filter(|it| [Method::POST, Method::PUT, Method::PATCH].contains(it)) {
+                for body in bodies.iter().copied().chain([long.as_bytes(), deep_object.as_bytes()]) {
+                    for kind in ["application/json", "text/plain"] {
+                        let request = Request::builder()
+                            .method(method.clone())
+                            .uri(ids.fill(&route.path))
+                            .header("x-auth-token", &desk.admin.token)
+                            .header("openstack-api-version", "baremetal latest,compute latest,container-infra latest")
+                            .header("content-type", kind)
+                            .body(Body::from(body.to_vec()))
+                            .unwrap();
+                        let answer = desk.send(request).await;
+                        let (status, start) = (answer.status.as_u16(), String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned());
+                        // An empty list of changes changes nothing.
+                        let is_fine = is_free || (*method == Method::PATCH && body == b"[]");
+                        assert!(status < 500 && (is_fine || status >= 400), "{method} {} {start:?}: {status} {}", route.path, answer.body);
+                        if status >= 400 {
+                            enveloped(route.service, &answer);
+                        }
+                        if !is_free && body.len() > 1 << 20 && status != 413 {
+                            panic!("{method} {}: a long body gives {status} {}", route.path, answer.body);
+                        }
+                        asked += 1;
+                    }
+                }
+            }
+        }
+        assert!(asked > 700, "{asked}");
+    });
+}
+
+#[test]
+fn what_takes_an_administrator() {
+    on_each(async |world| {
+        let desk = Desk::open(world).await;
+        let ids = Ids::made(&desk).await;
+        let ann = desk.tenant("ann", "finance").await;
+        let patch = json!([{"op": "replace", "path": "/description", "value": "mine"}]);
+        let network = desk.post(&ann, "/network/v2.0/networks", json!({"network": {}})).await.expect(201);
+        let network = text(&network, "/network/id");
+        let grant = |of: &str, role: &str| format!("/identity/v3/{of}/users/{}/roles/{role}", ann.user);
+        let roles = desk.get(&desk.admin, "/identity/v3/roles?name=admin").await.expect(200);
+        let role = text(&roles, "/roles/0/id");
+        // Method, path, body, and whether it may be said that there is such a thing.
+        let table = [
+            ("GET", "/identity/v3/users".to_owned(), json!(null)),
+            ("GET", "/identity/v3/role_assignments".into(), json!(null)),
+            ("POST", "/identity/v3/users".into(), json!({"user": {"name": "x"}})),
+            ("POST", "/identity/v3/projects".into(), json!({"project": {"name": "x"}})),
+            ("POST", "/identity/v3/roles".into(), json!({"role": {"name": "x"}})),
+            ("POST", "/identity/v3/domains".into(), json!({"domain": {"name": "x"}})),
+            ("PATCH", format!("/identity/v3/users/{}", ann.user), json!({"user": {"enabled": true}})),
+            ("PATCH", format!("/identity/v3/projects/{}", ann.project), json!({"project": {"name": "x"}})),
+            ("DELETE", format!("/identity/v3/projects/{}", ann.project), json!(null)),
+            ("PUT", grant(&format!("projects/{}", ann.project), role), json!(null)),
+            ("PUT", grant("domains/default", role), json!(null)),
+            ("PUT", grant("system", role), json!(null)),
+            ("HEAD", grant("system", role), json!(null)),
+            ("DELETE", grant(&format!("projects/{}", ann.project), role), json!(null)),
+            ("POST", "/network/v2.0/networks".into(), json!({"network": {"shared": true}})),
+            ("POST", "/network/v2.0/networks".into(), json!({"network": {"router:external": true}})),
+            ("POST", "/network/v2.0/networks".into(), json!({"network": {"provider:segmentation_id": 150}})),
+            ("PUT", format!("/network/v2.0/networks/{network}"), json!({"network": {"shared": true}})),
+            ("POST", "/network/v2.0/ports".into(), json!({"port": {"network_id": network, "binding:host_id": "h"}})),
+            ("POST", "/network/v2.0/ports".into(), json!({"port": {"network_id": network, "binding:profile": {}}})),
+            ("POST", "/baremetal/v1/nodes".into(), json!({"driver": "redfish"})),
+            ("PATCH", ids.fill("/baremetal/v1/nodes/{node}"), patch.clone()),
+            ("DELETE", ids.fill("/baremetal/v1/nodes/{node}"), json!(null)),
+            ("PUT", ids.fill("/baremetal/v1/nodes/{node}/states/provision"), json!({"target": "manage"})),
+            ("PUT", ids.fill("/baremetal/v1/nodes/{node}/states/power"), json!({"target": "power on"})),
+            ("PUT", ids.fill("/baremetal/v1/nodes/{node}/maintenance"), json!({})),
+            ("POST", "/baremetal/v1/ports".into(), json!({"node_uuid": ids.fill("/baremetal/v1/nodes/{node}")[20..], "address": "52:54:00:00:00:77"})),
+            ("PATCH", ids.fill("/baremetal/v1/ports/{port}"), patch.clone()),
+            ("DELETE", ids.fill("/baremetal/v1/ports/{port}"), json!(null)),
+            ("GET", ids.fill("/baremetal/v1/nodes/{node}"), json!(null)),
+            ("POST", "/image/v2/images".into(), json!({"name": "x", "visibility": "public"})),
+            ("PATCH", ids.fill("/image/v2/images/{id}"), patch),
+            ("DELETE", ids.fill("/image/v2/images/{id}"), json!(null)),
+            ("POST", "/compute/v2.1/flavors".into(), json!({"flavor": {"name": "x", "ram": 1, "vcpus": 1, "disk": 1}})),
+            ("DELETE", ids.fill("/compute/v2.1/flavors/{id}"), json!(null)),
+            ("POST", ids.fill("/compute/v2.1/flavors/{id}/os-extra_specs"), json!({"extra_specs": {"a": "b"}})),
+        ];
+        for (method, path, body) in table {
+            let method: Method = method.parse().unwrap();
+            let kind = if path.starts_with("/image") && method == Method::PATCH {
+                "application/openstack-images-v2.1-json-patch"
+            } else {
+                "application/json"
+            };
+            let headers = [("openstack-api-version", "baremetal latest,compute latest,container-infra latest"), ("content-type", kind)];
+            let answer = desk.call(&ann, method.clone(), &path, &headers, Some(body)).await;
+            // What she may not see does not exist for her.
+            assert!([403, 404].contains(&answer.status.as_u16()), "{method} {path}: {} {}", answer.status, answer.body);
+            if method != Method::HEAD {
+                let service = SOURCES.iter().find(|(service, _)| path.starts_with(service)).unwrap().0;
+                enveloped(service, &answer);
+            }
+        }
+        assert_eq!(desk.get(&ann, "/baremetal/v1/nodes").await.expect(200)["nodes"], json!([]));
+        assert_eq!(desk.get(&ann, "/baremetal/v1/ports").await.expect(200)["ports"], json!([]));
+        let users = desk.get(&desk.admin, "/identity/v3/users?name=x").await.expect(200);
+        assert_eq!(users["users"], json!([]), "nothing was made");
+    });
+}
