@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        for (from, to) in [("vlan = 99", "vlan = 150"), ("isolation_vlan = 4094", "isolation_vlan = 99"), ("switch = \"edge\"", "switch = \"x\""), ("172.30.0.1", "10.0.0.1"), ("[edge]", "[edgy]")] {
+        for (from, to) in [
+            ("vlan = 99", "vlan = 150"),
+            ("isolation_vlan = 4094", "isolation_vlan = 99"),
+            ("switch = \"edge\"", "switch = \"x\""),
+            ("172.30.0.1", "10.0.0.1"),
+            ("[edge]", "[edgy]"),
+        ] {
             assert!(parse(&RACK.replacen(from, to, 1)).is_err(), "{to}");
         }
     }

@@ -54,13 +54,21 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let began = Instant::now();
     let config = Config::read(args.config.as_deref())?;
     let state_dir = &args.state_dir;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).with_context(|| format!("cannot make {}", state_dir.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .with_context(|| format!("cannot make {}", state_dir.display()))?;
     let _lock = lock(state_dir)?;
     let url = args.database_url.unwrap_or_else(|| format!("sqlite:{}", state_dir.join("cofferdam.db").display()));
     let store = Store::open(&url).await?;
 
     let image_dir = state_dir.join("images");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&image_dir).with_context(|| format!("cannot make {}", image_dir.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&image_dir)
+        .with_context(|| format!("cannot make {}", image_dir.display()))?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let settings = api::Settings {
@@ -80,7 +88,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     api::image::recover(&app).await?;
     write_clouds_yaml(state_dir, address, &config.identity.region, &password)?;
 
-    let engine_config = EngineConfig { fabric: config.fabric, edge: config.edge, provisioning: config.provisioning, access: config.access, image_dir };
+    let engine_config =
+        EngineConfig { fabric: config.fabric, edge: config.edge, provisioning: config.provisioning, access: config.access, image_dir };
     let engine = Engine::new(store, engine_config).await?;
     let (stop, stopped) = watch::channel(false);
     let mut engine = tokio::spawn(engine.run(api::provisioning_router(Arc::clone(&app)), stopped.clone()));
@@ -119,7 +128,13 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 /// One process for one state directory.
 fn lock(state_dir: &Path) -> anyhow::Result<Flock<File>> {
     let path = state_dir.join("lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, error)| anyhow::anyhow!("{} is in use by another cofferdam serve ({error})", state_dir.display()))
 }
@@ -142,7 +157,13 @@ fn admin_password(state_dir: &Path) -> anyhow::Result<Secret> {
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)
+        .with_context(|| format!("cannot write {}", fresh.display()))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))

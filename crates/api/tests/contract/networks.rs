@@ -68,7 +68,7 @@ fn made_shown_changed_deleted() {
             (json!({"network": {"mtu": 67}}), "mtu"),
             (json!({"network": {"colour": "blue", "id": "x"}}), "colour"),
             (json!({"network": {"status": "DOWN"}}), "status"),
-            (json!({"network": {"project_id": ann.project, "tenant_id": "other"}}), "tenant_id"),
+            (json!({"network": {"project_id": ann.project, "tenant_id": "other"}}), "project_id"),
             (json!({"network": []}), "network"),
             (json!({"subnet": {}}), "network"),
         ] {

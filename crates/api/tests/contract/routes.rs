@@ -321,8 +321,9 @@ fn bodies_that_are_none() {
                         if status >= 400 {
                             enveloped(route.service, &answer);
                         }
-                        if !is_free && body.len() > 1 << 20 && status != 413 {
-                            panic!("{method} {}: a long body gives {status} {}", route.path, answer.body);
+                        if !is_free && body.len() > 1 << 20 && kind == "application/json" {
+                            let is_refused_before = route.path.starts_with("/image") && *method == Method::PATCH && status == 415;
+                            assert!(status == 413 || is_refused_before, "{method} {}: {status} {}", route.path, answer.body);
                         }
                         asked += 1;
                     }

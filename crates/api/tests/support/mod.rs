@@ -17,7 +17,6 @@ pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A running API. It stops with this value.
 pub struct Cloud {
-    pub app: Arc<App>,
     pub address: SocketAddr,
     /// A token of `admin` on project `admin`.
     pub admin: Token,
@@ -45,7 +44,8 @@ pub struct Answer {
 
 impl Answer {
     fn of(response: &Response) -> Self {
-        let text = response.text();
+        // Whole, which `Response::text` is not.
+        let text = String::from_utf8_lossy(&response.body).into_owned();
         Self { status: response.status, headers: response.headers.clone(), body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
     }
 
@@ -105,9 +105,9 @@ impl Cloud {
         api::bootstrap(&app, &Secret::new(PASSWORD)).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = api::router(Arc::clone(&app));
+        let router = api::router(app);
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let mut cloud = Self { app, address, admin: Token::default(), server, _images: images };
+        let mut cloud = Self { address, admin: Token::default(), server, _images: images };
         let scope = json!({"project": {"name": "admin", "domain": {"id": "default"}}});
         cloud.admin = Token::of(&cloud.login("admin", PASSWORD, Some(scope)).await);
         cloud

@@ -52,7 +52,9 @@ fn malformed(service: Service, answer: &Answer) -> Option<String> {
         }),
         Image => is_text(&body["message"]) && is_text(&body["title"]),
         Compute => body.as_object().is_some_and(|it| it.len() == 1 && it.values().all(|it| is_text(&it["message"]) && it["code"] == code)),
-        ContainerInfra => is_text(&body["errors"][0]["detail"]) && is_text(&body["errors"][0]["title"]) && body["errors"][0]["status"] == code,
+        ContainerInfra => {
+            is_text(&body["errors"][0]["detail"]) && is_text(&body["errors"][0]["title"]) && body["errors"][0]["status"] == code
+        }
     };
     let has_id = answer.headers.contains_key("x-openstack-request-id");
     match (good, has_id) {
@@ -207,7 +209,8 @@ struct World {
 impl World {
     fn new(admin: Session) -> Self {
         let text = |object: Value, field: &str| object[field].as_str().unwrap().to_owned();
-        let network = text(admin.create(Network, "/networks", "network", &json!({"network": {"name": "kept", "router:external": true}})), "id");
+        let network =
+            text(admin.create(Network, "/networks", "network", &json!({"network": {"name": "kept", "router:external": true}})), "id");
         let node = json!({"name": "kept", "driver": "redfish", "driver_info": {"redfish_address": "http://127.0.0.1:9", "redfish_system_id": "/redfish/v1/Systems/1"}});
         let node = text(admin.create(Baremetal, "/nodes", "", &node), "uuid");
         let port = json!({"node_uuid": node, "address": "52:54:00:00:00:01"});
@@ -292,7 +295,8 @@ fn anywhere(wishes: &[(Service, &'static str, &'static str, Value)]) -> Vec<Bad>
         bad(Method::GET, format!("{path}/%ff%fe"), Body::None, &[400, 404]);
         bad(Method::GET, format!("{path}/..%2f..%2fetc%2fpasswd"), Body::None, &[400, 404]);
         bad(Method::GET, format!("{path}/{NOBODY}/nonsense/more"), Body::None, &[404]);
-        let patch = if *service == Identity { json!({*single: {"name": "x"}}) } else { json!([{"op": "replace", "path": "/name", "value": "x"}]) };
+        let patch =
+            if *service == Identity { json!({*single: {"name": "x"}}) } else { json!([{"op": "replace", "path": "/name", "value": "x"}]) };
         match service {
             Identity | Baremetal | ContainerInfra => bad(Method::PATCH, format!("{path}/{NOBODY}"), Body::Json(patch), &[404]),
             Network => bad(Method::PUT, format!("{path}/{NOBODY}"), Body::Json(json!({*single: {"name": "x"}})), &[404]),
@@ -351,7 +355,13 @@ fn particular(world: &World) -> Vec<Bad> {
     bad(Image, Method::PUT, format!("{image}/file"), Body::Raw("application/octet-stream", b"other data".to_vec()), &[409]);
     bad(Image, Method::PUT, format!("/images/{NOBODY}/file"), Body::Raw("application/octet-stream", b"x".to_vec()), &[404]);
     bad(Image, Method::PUT, format!("{image}/file"), Body::Raw("text/plain", b"x".to_vec()), &[409, 415]);
-    bad(Network, Method::PUT, format!("/networks/{}", world.network), Body::Json(json!({"network": {"provider:segmentation_id": 150}})), &[400]);
+    bad(
+        Network,
+        Method::PUT,
+        format!("/networks/{}", world.network),
+        Body::Json(json!({"network": {"provider:segmentation_id": 150}})),
+        &[400],
+    );
     bad(Network, Method::PUT, format!("/networks/{}", world.network), Body::Json(json!({"network": {"id": NOBODY}})), &[400]);
     bad(Network, Method::GET, "/networks?sort_key=nonsense".into(), Body::None, &[400]);
     bad(ContainerInfra, Method::POST, "/certificates".into(), Body::Json(json!({"cluster_uuid": NOBODY, "csr": "x"})), &[400, 404]);
@@ -364,7 +374,12 @@ fn particular(world: &World) -> Vec<Bad> {
     let roles = format!("/projects/{NOBODY}/users/{NOBODY}/roles/{NOBODY}");
     bad(Identity, Method::PUT, roles.clone(), Body::None, &[404]);
     bad(Identity, Method::DELETE, roles, Body::None, &[404]);
-    for auth in [json!({}), json!({"auth": {}}), json!({"auth": {"identity": {"methods": []}}}), json!({"auth": {"identity": {"methods": ["password"]}}})] {
+    for auth in [
+        json!({}),
+        json!({"auth": {}}),
+        json!({"auth": {"identity": {"methods": []}}}),
+        json!({"auth": {"identity": {"methods": ["password"]}}}),
+    ] {
         bad(Identity, Method::POST, "/auth/tokens".into(), Body::Json(auth), &[400, 401]);
     }
     let wrong = crate::support::api::credentials("admin", "wrong", "admin");

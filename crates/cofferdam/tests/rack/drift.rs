@@ -13,6 +13,8 @@ use crate::support::supplies::Supplies;
 use crate::support::{Frozen, database, ovs, run, say, wait_for};
 
 const VLANS: (u16, u16) = (100, 110);
+/// How soon drift is to be found and repaired.
+const REPAIRED: Duration = Duration::from_secs(10);
 
 #[test]
 fn rack_drift() {
@@ -50,18 +52,28 @@ fn rack_drift() {
     assert!(met.iter().all(|it| owners[*it] == "medical"), "{leaks:?}");
     assert_eq!(tag(), vlans["medical"], "it was repaired by somebody while the control plane slept");
 
+    let repaired = || {
+        wait_for("the switch is repaired", REPAIRED, || {
+            let now = tag();
+            if now == vlans["finance"] { Ok(()) } else { Err(format!("{} is in VLAN {now}", cable.port)) }
+        });
+    };
     let woken = Instant::now();
     drop(frozen);
-    wait_for("the switch is repaired", Duration::from_secs(10), || {
-        let now = tag();
-        if now == vlans["finance"] { Ok(()) } else { Err(format!("{} is in VLAN {now}", cable.port)) }
-    });
+    repaired();
     say(&format!("repaired {:.2} s after the control plane woke", woken.elapsed().as_secs_f64()));
     assert_eq!(crossing(&probe(&rack), &owners), BTreeSet::new(), "isolated again");
     let events = database::history(&state_dir, "switch");
     let said = events.iter().any(|(event, detail)| event.contains("drift") && detail.contains(&cable.port));
     assert!(said, "the drift is not in the history: {events:?}");
     assert!(serve.logged("behind our back").iter().any(|line| line.contains(&cable.port)), "the drift is not in the log");
+    // And while it is awake.
+    let moved = Instant::now();
+    ovs::set_tag(&database, &cable.port, vlans["medical"]);
+    repaired();
+    say(&format!("repaired {:.2} s after it was moved again", moved.elapsed().as_secs_f64()));
+    let events = database::history(&state_dir, "switch");
+    assert_eq!(events.iter().filter(|(event, _)| event.contains("drift")).count(), 2, "{events:?}");
     wait_for("the port is ACTIVE again", Duration::from_secs(10), || {
         let ports = operator.admin.list(crate::support::api::Service::Network, "/ports");
         let down: Vec<&Value> = ports.iter().filter(|it| it["status"] != "ACTIVE").collect();

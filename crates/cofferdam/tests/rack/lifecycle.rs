@@ -116,7 +116,11 @@ fn lifecycle(setting: Setting) {
         None => database::open(&state_dir).execute_batch(back).unwrap(),
     }
     let serve = Serve::start(setting);
-    assert_eq!(admin.get(Service::Network, "/networks?name=kept")["networks"].as_array().unwrap().len(), 1, "the refused start changed something");
+    assert_eq!(
+        admin.get(Service::Network, "/networks?name=kept")["networks"].as_array().unwrap().len(),
+        1,
+        "the refused start changed something"
+    );
     serve.signal(Signal::SIGINT);
     assert!(serve.ended().success());
 }

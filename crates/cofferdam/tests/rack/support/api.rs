@@ -105,7 +105,8 @@ impl Session {
 
     pub fn request(&self, method: Method, service: Service, path: &str, body: Option<&Value>) -> Request {
         let url = format!("{}{}{path}", self.base, service.prefix());
-        let request = body.map_or_else(|| Request::new(method.clone(), url.as_str()), |body| Request::json(method.clone(), url.as_str(), body));
+        let request =
+            body.map_or_else(|| Request::new(method.clone(), url.as_str()), |body| Request::json(method.clone(), url.as_str(), body));
         let request = request.header("x-auth-token", &self.token).header("accept", "application/json");
         match service.microversion() {
             Some((name, value)) => request.header(name, value),

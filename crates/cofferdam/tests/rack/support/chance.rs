@@ -12,7 +12,8 @@ impl Chance {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             u64::from(now.subsec_nanos()) ^ now.as_secs().rotate_left(32)
         };
-        let seed = std::env::var("COFFERDAM_TEST_SEED").ok().map_or_else(clock, |text| text.parse().expect("COFFERDAM_TEST_SEED: a number"));
+        let seed =
+            std::env::var("COFFERDAM_TEST_SEED").ok().map_or_else(clock, |text| text.parse().expect("COFFERDAM_TEST_SEED: a number"));
         say(&format!("seed: COFFERDAM_TEST_SEED={seed}"));
         Self(seed)
     }

@@ -26,8 +26,9 @@ pub fn allocations(state_dir: &Path) -> BTreeSet<(String, String)> {
 /// How many rows every table of objects has, the tables of work and history apart.
 pub fn counts(state_dir: &Path) -> BTreeMap<String, i64> {
     let connection = open(state_dir);
-    let mut statement =
-        connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND (name LIKE 'r\\_%' ESCAPE '\\' OR name = 'allocation')").unwrap();
+    let mut statement = connection
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND (name LIKE 'r\\_%' ESCAPE '\\' OR name = 'allocation')")
+        .unwrap();
     let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let count = |name: &String| connection.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0)).unwrap();
     names.iter().map(|name| (name.clone(), count(name))).collect()

@@ -129,3 +129,47 @@ impl Record {
         }
     }
 }
+
+mod tests {
+    use super::*;
+
+    /// A run of 25 samples, each between two readings, in which machines are in these VLANs and these are in clusters.
+    fn run(vlans: [(&str, u16); 2], in_cluster: &[&str]) -> Record {
+        let begin = Instant::now();
+        let at = |step: u64| begin + Duration::from_millis(step);
+        let seen = |tag| Seen { tag: Some(tag), mode: "access".into(), trunks: Vec::new() };
+        let machines: BTreeMap<String, Seen> = vlans.into_iter().map(|(name, tag)| (name.to_owned(), seen(tag))).collect();
+        let in_cluster: BTreeSet<String> = in_cluster.iter().map(|it| (*it).to_owned()).collect();
+        let samples = (0..25).map(|it| Sample { began: at(10 * it + 4), ended: at(10 * it + 6), machines: machines.clone() });
+        let readings = (0..26).map(|it| Reading { began: at(10 * it), ended: at(10 * it + 2), in_cluster: in_cluster.clone() });
+        Record { samples: samples.collect(), readings: readings.collect(), unreadable: 0 }
+    }
+
+    fn judge(record: &Record) {
+        let owners = [("m1", "finance"), ("m2", "medical")].map(|(machine, owner)| (machine.to_owned(), owner.to_owned()));
+        record.judge(&owners.into(), (100, 102));
+    }
+
+    #[test]
+    fn apart_is_well() {
+        judge(&run([("m1", 100), ("m2", 101)], &["m1", "m2"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "VLAN 100 has machines of {\"finance\", \"medical\"}")]
+    fn two_tenants_in_one_vlan_are_seen() {
+        judge(&run([("m1", 100), ("m2", 100)], &["m1", "m2"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "m2 is in no cluster and in VLAN 101")]
+    fn a_machine_in_no_cluster_is_seen() {
+        judge(&run([("m1", 100), ("m2", 101)], &["m1"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "never anyone's")]
+    fn a_machine_of_nobody_is_seen() {
+        judge(&run([("m1", 100), ("m3", 101)], &["m1", "m3"]));
+    }
+}

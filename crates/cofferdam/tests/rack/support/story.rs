@@ -204,7 +204,8 @@ impl Tenant {
     /// Asks for a cluster of one manager and one worker; returns its id.
     pub fn create_cluster(&self) -> String {
         let name = &self.session.project;
-        let body = json!({"name": name, "cluster_template_id": self.template, "master_count": 1, "node_count": MEMBERS - 1, "create_timeout": 10});
+        let body =
+            json!({"name": name, "cluster_template_id": self.template, "master_count": 1, "node_count": MEMBERS - 1, "create_timeout": 10});
         uuid(&self.session.create(Service::ContainerInfra, "/clusters", "", &body))
     }
 
