@@ -30,6 +30,8 @@ const BMC_LIMIT: f64 = 30.0;
 const AGENT_LIMIT: f64 = 300.0;
 /// How often a ramdisk is booted in one job before the job has failed.
 const MAX_BOOTS: u32 = 3;
+/// How an agent's words begin when it could not fetch the image (Source: ironic-python-agent, errors.ImageDownloadError).
+const DOWNLOAD_FAILED: &str = "Error downloading image";
 /// How long writing or erasing may take, in seconds.
 const WORK_LIMIT: f64 = 4.0 * 3600.0;
 
@@ -522,6 +524,10 @@ impl Machine<'_> {
             CommandStatus::Running | CommandStatus::Other(_) => Ok(Next::Again(Duration::from_millis(300))),
             CommandStatus::Failed | CommandStatus::VersionMismatch => {
                 let why = state.error.clone().unwrap_or_else(|| "no reason given".into());
+                // The image comes from here: that we were away for longer than the agent is patient is not the machine's fault.
+                if why.starts_with(DOWNLOAD_FAILED) && self.node.observed.boots < MAX_BOOTS {
+                    return self.phase(Phase::Boot, &format!("{short} failed: {why}; booting again")).await;
+                }
                 self.fail(&format!("{short} failed: {why}")).await
             }
         }

@@ -111,6 +111,13 @@ pub(crate) struct Verdict {
     pub(crate) good: bool,
 }
 
+impl Verdict {
+    /// Whether anything got through that must not.
+    pub(crate) fn has_leak(&self) -> bool {
+        self.cells.iter().flatten().any(|cell| matches!(cell, Cell::Leak(_)))
+    }
+}
+
 /// The ways that count as reaching, by what the two ends are. One of them suffices.
 fn expected(from: Kind, to: Kind) -> &'static [Way] {
     match (from, to) {
@@ -303,8 +310,10 @@ mod tests {
             let mut samples = good(&places);
             set(&mut samples, 0, 3, way, 1);
             let verdict = evaluate(&places, &samples);
-            assert!(!verdict.good);
+            assert!(!verdict.good && verdict.has_leak());
             assert_eq!(verdict.cells[0][3], Cell::Leak(vec![way]));
+            samples.extend(good(&places));
+            assert!(evaluate(&places, &samples).has_leak(), "measuring again does not make it unseen");
             assert!(
                 verdict.tenants[0].line.starts_with("finance: LEAKING to medical: finance/m1 -> medical/m3"),
                 "{}",
@@ -328,6 +337,9 @@ mod tests {
         let verdict = evaluate(&places, &samples);
         assert!(!verdict.good);
         assert_eq!(verdict.cells[0][1], Cell::Missing);
+        assert!(!verdict.has_leak());
+        let twice: Vec<Sample> = samples.iter().cloned().chain(good(&places)).collect();
+        assert!(evaluate(&places, &twice).good, "it arrived the second time");
         assert!(verdict.tenants[0].line.contains("finance/m1 -> finance/m2"), "{}", verdict.tenants[0].line);
         assert!(verdict.tenants[1].good);
     }

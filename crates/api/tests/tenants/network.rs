@@ -217,6 +217,7 @@ fn what_belongs_to_others_does_not_exist() {
         let network = cloud.network(&finance, "blue").await;
         let subnet = cloud.subnet(&finance, &network, "10.0.0.0/24").await;
         let port = cloud.port(&finance, &network, json!({})).await.expect(201)["port"].take();
+        let network = cloud.get(&finance, &format!("{NETWORKS}/{}", id(&network))).await.expect(200)["network"].take();
         for (plural, object, kind) in [("networks", &network, "Network"), ("subnets", &subnet, "Subnet"), ("ports", &port, "Port")] {
             let singular = plural.trim_end_matches('s');
             let one = format!("/network/v2.0/{plural}/{}", id(object));

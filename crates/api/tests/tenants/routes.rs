@@ -18,7 +18,7 @@ const SERVICES: [(&str, &str, &str); 6] = [
 ];
 
 /// What may be asked without a token: which versions there are, logging in, and what a ramdisk asks, which has a token of its own.
-const PUBLIC: [&str; 19] = [
+const PUBLIC: [&str; 20] = [
     "GET /identity",
     "GET /identity/v3",
     "POST /identity/v3/auth/tokens",
@@ -31,6 +31,7 @@ const PUBLIC: [&str; 19] = [
     "GET /image",
     "GET /image/versions",
     "GET /image/v2",
+    "GET /image/v2/schemas/x",
     "GET /compute",
     "GET /compute/v2.1",
     "GET /container-infra",

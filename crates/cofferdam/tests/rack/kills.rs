@@ -52,9 +52,9 @@ fn rack_survives_kills() {
             tenant.delete_cluster(cluster);
         }
         for (tenant, cluster) in &clusters {
-            tenant.await_gone(cluster, Duration::from_secs(240));
+            tenant.await_gone(cluster, Duration::from_secs(420));
         }
-        operator.await_available(Duration::from_secs(240));
+        operator.await_available(Duration::from_secs(420));
     });
     assert!(killer.kills >= 10, "{} kills", killer.kills);
     say(&format!("killed {} times", killer.kills));

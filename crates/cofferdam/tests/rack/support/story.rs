@@ -18,8 +18,9 @@ const CLASS: &str = "baremetal";
 const PASSWORD: &str = "a password of a test";
 /// What a member of each cluster is: one manager and one worker.
 pub const MEMBERS: usize = 2;
-/// How long a step of the whole rack may take. Far more than it needs: these machines have two cores and much to do.
-const DEADLINE: Duration = Duration::from_secs(240);
+/// How long a step of the whole rack may take. Far more than it needs: a machine whose boot a crash cut short is booted again only after
+/// five minutes if its firmware gave up.
+const DEADLINE: Duration = Duration::from_secs(420);
 
 /// The operator.
 pub struct Operator {
