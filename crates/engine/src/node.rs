@@ -525,7 +525,9 @@ impl Machine<'_> {
             CommandStatus::Failed | CommandStatus::VersionMismatch => {
                 let why = state.error.clone().unwrap_or_else(|| "no reason given".into());
                 // The image comes from here: that we were away for longer than the agent is patient is not the machine's fault.
-                if why.starts_with(DOWNLOAD_FAILED) && self.node.observed.boots < MAX_BOOTS {
+                let began = self.node.observed.state_since.unwrap_or(self.node.observed.phase_since);
+                if why.starts_with(DOWNLOAD_FAILED) && Timestamp::now().seconds_since(began) < WORK_LIMIT {
+                    self.node.observed.boots = self.node.observed.boots.saturating_sub(1);
                     return self.phase(Phase::Boot, &format!("{short} failed: {why}; booting again")).await;
                 }
                 self.fail(&format!("{short} failed: {why}")).await

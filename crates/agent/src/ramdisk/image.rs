@@ -21,7 +21,7 @@ use super::disk::{BLOCK, BLOCK_BYTES, Disk, DiskError, length};
 use super::failure::{Failure, chain};
 
 /// How often a download is tried.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 /// Pause before another try.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest silence of an image server.

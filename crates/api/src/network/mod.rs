@@ -164,6 +164,11 @@ fn owner(ask: &Ask, body: &mut serde_json::Map<String, Value>) -> Result<model::
     }
 }
 
+/// The object as it was before its removal was asked for, to take the place of `marked`; nobody's copy of that is good any more.
+fn unmarked<K: model::Kind>(marked: &model::Object<K>) -> model::Object<K> {
+    model::Object { deleted_at: None, revision: marked.revision + 1, ..marked.clone() }
+}
+
 /// Whether a race is worth another try.
 fn again(error: &store::StoreError, tries: u32) -> bool {
     error.is_race() && tries < RACES

@@ -10,8 +10,9 @@ use http::StatusCode;
 use model::net::{Network, NetworkDesired, Port, Segment, Subnet, VlanId, vlan_key};
 use model::{Id, Object};
 use serde_json::{Map, Value, json};
-use store::{Batch, Query, StoreError};
+use store::{Batch, Query, StoreError, Wishes};
 
+use super::address::Taken;
 use super::{Ask, again, bodies, created, owner, passed_over};
 use crate::App;
 use crate::failure::Failure;
@@ -225,35 +226,66 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
 }
 
 /// DELETE: the network is gone for its users at once; its VLAN stays taken until every switch was read back without it.
+///
+/// Ports on their way out are the engine's, which waits for them; others keep the network. While there are none at all one write looks and
+/// marks. Otherwise, as with subnets, the mark comes first and is taken off again if a port was made just before it.
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let mut tries = 0;
     loop {
         let network = own(&ask, &id).await?;
-        let in_use = || {
-            let text = format!("Unable to complete operation on network {id}. There are one or more ports still in use on the network.");
-            Failure::named(StatusCode::CONFLICT, "NetworkInUse", text)
-        };
+        let ports = Query::<Port>::new().with_deleted().column("network_id", [network.id.to_string()]);
+        let found = ask.app.store.list(&ports).await?;
+        if found.iter().any(|port| !port.is_deleting()) {
+            return Err(in_use(&id));
+        }
         let mut batch = Batch::wishes().mark_deleted(&network).wake(&network.id);
-        // Ports on their way out are the engine's: it waits for them. Others keep the network.
-        let ports = ask.app.store.list(&Query::<Port>::new().with_deleted().column("network_id", [network.id.to_string()])).await?;
-        if ports.iter().any(|port| !port.is_deleting()) {
-            return Err(in_use());
-        }
-        if ports.is_empty() {
+        if found.is_empty() {
             batch = batch.unless_referenced::<Port>("network_id", network.id.as_str());
-        }
-        for subnet in ask.app.store.list(&Query::<Subnet>::new().column("network_id", [network.id.to_string()])).await? {
-            batch = batch.remove(&subnet);
+            batch = without_subnets(&ask, &network, batch).await?;
         }
         match ask.app.store.apply(batch).await {
-            Ok(()) => {
-                tracing::info!(network.id = %network.id, "network deleted; its VLAN is in quarantine");
-                return Ok(StatusCode::NO_CONTENT);
-            }
+            Ok(()) => {}
             // A port was made meanwhile.
-            Err(StoreError::Referenced { .. }) if tries < RACES => tries += 1,
-            Err(error) if again(&error, tries) => tries += 1,
+            Err(StoreError::Referenced { .. }) if tries < RACES => {
+                tries += 1;
+                continue;
+            }
+            Err(error) if again(&error, tries) => {
+                tries += 1;
+                continue;
+            }
             Err(error) => return Err(error.into()),
         }
+        if !found.is_empty() {
+            if ask.app.store.list(&ports).await?.iter().any(|port| !port.is_deleting())
+                && let Some(marked) = ask.app.store.get(&network.id).await?
+            {
+                // The engine leaves it alone as long as it has a port.
+                ask.app.store.apply(Batch::wishes().remove(&marked).create(&super::unmarked(&marked)).wake(&marked.id)).await?;
+                return Err(in_use(&id));
+            }
+            while let Err(error) = ask.app.store.apply(without_subnets(&ask, &network, Batch::wishes()).await?).await {
+                if !again(&error, tries) {
+                    return Err(error.into());
+                }
+                tries += 1;
+            }
+        }
+        tracing::info!(network.id = %network.id, "network deleted; its VLAN is in quarantine");
+        return Ok(StatusCode::NO_CONTENT);
     }
+}
+
+fn in_use(id: &str) -> Failure {
+    let text = format!("Unable to complete operation on network {id}. There are one or more ports still in use on the network.");
+    Failure::named(StatusCode::CONFLICT, "NetworkInUse", text)
+}
+
+/// Removes the network's subnets along with the rest.
+async fn without_subnets(ask: &Ask, network: &Object<Network>, mut batch: Batch<Wishes>) -> Result<Batch<Wishes>, Failure> {
+    let subnets = Query::<Subnet>::new().with_deleted().column("network_id", [network.id.to_string()]);
+    for subnet in ask.app.store.list(&subnets).await? {
+        batch = batch.free_held(&Taken::pool(&subnet.id), "gateway").remove(&subnet);
+    }
+    Ok(batch)
 }

@@ -265,7 +265,10 @@ async fn addresses(
             }
         };
         let subnet = match it.get("subnet_id").filter(|it| !it.is_null()) {
-            Some(id) => subnets.iter().find(|it| Some(it.id.as_str()) == id.as_str()).ok_or_else(|| bad(format!("subnet {id} is not on this network")))?,
+            Some(id) => subnets
+                .iter()
+                .find(|it| Some(it.id.as_str()) == id.as_str())
+                .ok_or_else(|| bad(format!("subnet {id} is not on this network")))?,
             None => {
                 let address = address.ok_or_else(|| bad("each entry needs subnet_id or ip_address".into()))?;
                 subnets.iter().find(|it| it.desired.cidr.contains(&address)).ok_or_else(|| {

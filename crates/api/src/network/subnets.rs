@@ -11,11 +11,10 @@ use ipnet::IpNet;
 use model::net::{AllocationPool, HostRoute, Network, Port, Subnet, SubnetDesired, ip_key};
 use model::{Id, Object};
 use serde_json::{Map, Value, json};
-use store::{Batch, Query, StoreError};
+use store::{Batch, Query};
 
 use super::{Ask, address, again, bodies, created, networks, owner};
 use crate::failure::Failure;
-use crate::race::RACES;
 use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
 
 pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", title: "subnet", fields: FIELDS };
@@ -208,11 +207,17 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
     }
 }
 
-async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Subnet>]) -> Result<(Object<Subnet>, Object<Network>), Failure> {
+async fn prepare(
+    ask: &Ask,
+    mut wanted: Map<String, Value>,
+    beside: &[Object<Subnet>],
+) -> Result<(Object<Subnet>, Object<Network>), Failure> {
     let project = owner(ask, &mut wanted)?;
     let network = match wanted.get("network_id").map(|it| (it, it.as_str())) {
         Some((_, Some(id))) => networks::find(ask, id).await?,
-        Some((other, None)) => return Err(Failure::BadRequest(format!("Invalid input for network_id. Reason: {other} is not a valid UUID."))),
+        Some((other, None)) => {
+            return Err(Failure::BadRequest(format!("Invalid input for network_id. Reason: {other} is not a valid UUID.")));
+        }
         None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
     };
     if network.project_id.as_ref() != Some(&project) && !ask.caller.is_admin() {
@@ -242,7 +247,7 @@ async fn prepare(ask: &Ask, mut wanted: Map<String, Value>, beside: &[Object<Sub
         desired.allocation_pools = address::usual_pools(&desired.cidr, desired.gateway_ip);
     }
     check(desired)?;
-    let there = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [desired.network_id.to_string()])).await?;
+    let there = ask.app.store.list(&Query::<Subnet>::new().with_deleted().column("network_id", [desired.network_id.to_string()])).await?;
     let beside = beside.iter().filter(|it| it.desired.network_id == desired.network_id);
     if let Some(other) = there.iter().chain(beside).find(|it| overlap(&it.desired.cidr, &desired.cidr)) {
         let text = format!(
@@ -298,32 +303,40 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     }
 }
 
+/// DELETE. Ports are made at any moment, so that looking for those that have addresses here says nothing of the next moment. So the subnet
+/// is marked first: nobody takes an address of a marked one. What has one then is all that ever will, and either there is none, or the
+/// mark is taken off again. A start in between leaves it marked: out of lists, and removed when asked for once more.
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let mut tries = 0;
     loop {
         let subnet = own(&ask, &id).await?;
         let network = ask.app.store.get::<Network>(&subnet.desired.network_id).await?;
         // Also ports on their way out: their addresses are theirs until their switch ports are proven isolated.
-        let ports =
-            ask.app.store.list(&Query::<Port>::new().with_deleted().column("network_id", [subnet.desired.network_id.to_string()])).await?;
-        if ports.iter().any(|port| port.desired.fixed_ips.iter().any(|it| it.subnet_id == subnet.id)) {
-            let text = format!("Unable to complete operation on subnet {id}: One or more ports have an IP allocation from this subnet.");
-            return Err(Failure::named(StatusCode::CONFLICT, "SubnetInUse", text));
-        }
-        let mut batch = Batch::wishes().free_held(&address::Taken::pool(&subnet.id), "gateway").remove(&subnet);
-        if ports.is_empty() {
-            batch = batch.unless_referenced::<Port>("network_id", subnet.desired.network_id.as_str());
-        }
-        // Changes the network as well: what it shows as its subnets, and its revision.
-        if let Some(network) = network.as_ref().filter(|it| !it.is_deleting()) {
-            batch = batch.want(network);
-        }
-        match ask.app.store.apply(batch).await {
-            Ok(()) => return Ok(StatusCode::NO_CONTENT),
-            // A port was made meanwhile.
-            Err(StoreError::Referenced { .. }) if tries < RACES => tries += 1,
-            Err(error) if again(&error, tries) => tries += 1,
-            Err(error) => return Err(error.into()),
+        let ports = Query::<Port>::new().with_deleted().column("network_id", [subnet.desired.network_id.to_string()]);
+        let ports = ask.app.store.list(&ports).await?;
+        let is_used = ports.iter().any(|port| port.desired.fixed_ips.iter().any(|it| it.subnet_id == subnet.id));
+        let (batch, answer) = match (subnet.is_deleting(), is_used) {
+            (false, false) => (Batch::wishes().mark_deleted(&subnet), None),
+            (false, true) => return Err(in_use(&id)),
+            (true, true) => (Batch::wishes().remove(&subnet).create(&super::unmarked(&subnet)), Some(Err(in_use(&id)))),
+            (true, false) => {
+                let batch = Batch::wishes().free_held(&address::Taken::pool(&subnet.id), "gateway").remove(&subnet);
+                // What it shows as its subnets changes, and so does its revision.
+                let network = network.as_ref().filter(|it| !it.is_deleting());
+                (network.into_iter().fold(batch, |batch, it| batch.want(it)), Some(Ok(StatusCode::NO_CONTENT)))
+            }
+        };
+        match (ask.app.store.apply(batch).await, answer) {
+            (Ok(()), Some(answer)) => return answer,
+            // Marked: on with the second half.
+            (Ok(()), None) => {}
+            (Err(error), _) if again(&error, tries) => tries += 1,
+            (Err(error), _) => return Err(error.into()),
         }
     }
+}
+
+fn in_use(id: &str) -> Failure {
+    let text = format!("Unable to complete operation on subnet {id}: One or more ports have an IP allocation from this subnet.");
+    Failure::named(StatusCode::CONFLICT, "SubnetInUse", text)
 }

@@ -206,7 +206,9 @@ fn moment(text: &str) -> Result<String, Failure> {
         && plain.bytes().zip(b"dddd-dd-ddTdd:dd:dd").all(|(has, form)| if *form == b'd' { has.is_ascii_digit() } else { has == *form });
     let rest = text.get(19..).unwrap_or_default().trim_end_matches('Z').trim_start_matches('.');
     if !fits || !rest.bytes().all(|it| it.is_ascii_digit()) {
-        return Err(Failure::BadRequest(format!("Invalid input for changed_since. Reason: '{text}' is not a time such as 2026-11-21T10:49:00.")));
+        return Err(Failure::BadRequest(format!(
+            "Invalid input for changed_since. Reason: '{text}' is not a time such as 2026-11-21T10:49:00."
+        )));
     }
     Ok(format!("{plain}Z"))
 }

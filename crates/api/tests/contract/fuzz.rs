@@ -30,19 +30,105 @@ impl Dice {
 }
 
 const WORDS: [&str; 56] = [
-    "", " ", "x", "victim", "admin", "default", "true", "0", "-1", "1e9", "\0", "a\0b", "\u{202e}ö🦀", "../../etc/passwd", "%00", "' OR 1=1 --",
-    "10.0.0.0/24", "10.0.0.300", "0.0.0.0/0", "255.255.255.255", "::/0", "2001:db8::/64", "::ffff:10.0.0.1", "10.0.0.1", "52:54:00:00:00:01",
-    "ff:ff:ff:ff:ff:ff", "11111111-2222-4333-8444-555555555555", "0123456789abcdef0123456789abcdef", "baremetal", "vlan", "redfish", "manage",
-    "provide", "active", "deleted", "power on", "reboot", "add", "remove", "replace", "test", "/name", "/extra/a", "/", "/-", "/driver_info/x",
-    "/properties/capabilities", "swarm-mode", "bm", "public", "raw", "bare", "http://127.0.0.1:1/", "https://[::1", "2026-11-21T12:00:00Z",
+    "",
+    " ",
+    "x",
+    "victim",
+    "admin",
+    "default",
+    "true",
+    "0",
+    "-1",
+    "1e9",
+    "\0",
+    "a\0b",
+    "\u{202e}ö🦀",
+    "../../etc/passwd",
+    "%00",
+    "' OR 1=1 --",
+    "10.0.0.0/24",
+    "10.0.0.300",
+    "0.0.0.0/0",
+    "255.255.255.255",
+    "::/0",
+    "2001:db8::/64",
+    "::ffff:10.0.0.1",
+    "10.0.0.1",
+    "52:54:00:00:00:01",
+    "ff:ff:ff:ff:ff:ff",
+    "11111111-2222-4333-8444-555555555555",
+    "0123456789abcdef0123456789abcdef",
+    "baremetal",
+    "vlan",
+    "redfish",
+    "manage",
+    "provide",
+    "active",
+    "deleted",
+    "power on",
+    "reboot",
+    "add",
+    "remove",
+    "replace",
+    "test",
+    "/name",
+    "/extra/a",
+    "/",
+    "/-",
+    "/driver_info/x",
+    "/properties/capabilities",
+    "swarm-mode",
+    "bm",
+    "public",
+    "raw",
+    "bare",
+    "http://127.0.0.1:1/",
+    "https://[::1",
+    "2026-11-21T12:00:00Z",
     "99999999999999999999",
 ];
 
 const KEYS: [&str; 40] = [
-    "name", "id", "uuid", "description", "enabled", "domain_id", "project_id", "tenant_id", "options", "tags", "network_id", "fixed_ips",
-    "ip_address", "subnet_id", "mac_address", "binding:profile", "local_link_information", "allocation_pools", "gateway_ip", "cidr", "driver",
-    "driver_info", "properties", "extra", "instance_info", "resource_class", "target", "configdrive", "labels", "node_count", "master_count",
-    "op", "path", "value", "extra_specs", "visibility", "min_disk", "size", "password", "colour",
+    "name",
+    "id",
+    "uuid",
+    "description",
+    "enabled",
+    "domain_id",
+    "project_id",
+    "tenant_id",
+    "options",
+    "tags",
+    "network_id",
+    "fixed_ips",
+    "ip_address",
+    "subnet_id",
+    "mac_address",
+    "binding:profile",
+    "local_link_information",
+    "allocation_pools",
+    "gateway_ip",
+    "cidr",
+    "driver",
+    "driver_info",
+    "properties",
+    "extra",
+    "instance_info",
+    "resource_class",
+    "target",
+    "configdrive",
+    "labels",
+    "node_count",
+    "master_count",
+    "op",
+    "path",
+    "value",
+    "extra_specs",
+    "visibility",
+    "min_disk",
+    "size",
+    "password",
+    "colour",
 ];
 
 /// Any value, of any kind.
@@ -158,7 +244,9 @@ fn example(method: &Method, path: &str, ids: &Ids) -> Value {
         "/compute/v2.1/flavors/{id}" => json!({"flavor": {"description": "d"}}),
         "/compute/v2.1/flavors/{id}/os-extra_specs" => json!({"extra_specs": {"resources:CUSTOM_BM": "1"}}),
         "/compute/v2.1/flavors/{id}/os-extra_specs/{key}" => json!({"x": "1"}),
-        "/compute/v2.1/os-keypairs" => json!({"keypair": {"name": "n", "type": "ssh", "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA n"}}),
+        "/compute/v2.1/os-keypairs" => {
+            json!({"keypair": {"name": "n", "type": "ssh", "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA n"}})
+        }
         "/container-infra/v1/clustertemplates" => json!({
             "name": "n", "image_id": "victim", "keypair_id": null, "external_network_id": "public", "coe": "swarm-mode", "server_type": "bm",
             "flavor_id": "victim", "master_flavor_id": "victim", "fixed_subnet": "10.0.0.0/24", "labels": {"a": "b"}, "public": false,
@@ -168,7 +256,9 @@ fn example(method: &Method, path: &str, ids: &Ids) -> Value {
             "name": "n", "cluster_template_id": "n", "node_count": 1, "master_count": 1, "keypair": null, "labels": {"a": "b"},
             "create_timeout": 60, "merge_labels": true,
         }),
-        "/container-infra/v1/certificates" => json!({"cluster_uuid": "n", "csr": "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"}),
+        "/container-infra/v1/certificates" => {
+            json!({"cluster_uuid": "n", "csr": "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"})
+        }
         _ => json!({}),
     }
 }
@@ -245,7 +335,19 @@ fn no_query_is_our_fault() {
         let desk = Desk::open(world).await;
         let ids = Ids::made(&desk).await;
         let routes: Vec<_> = all().into_iter().filter(|it| it.methods.contains(&Method::GET)).collect();
-        let controls = ["limit", "marker", "sort_key", "sort_dir", "fields", "page_reverse", "changed_since", "detail", "node", "addresses", "node_uuid"];
+        let controls = [
+            "limit",
+            "marker",
+            "sort_key",
+            "sort_dir",
+            "fields",
+            "page_reverse",
+            "changed_since",
+            "detail",
+            "node",
+            "addresses",
+            "node_uuid",
+        ];
         for round in 0..QUERIES {
             let route = &routes[round % routes.len()];
             let mut query = form_urlencoded::Serializer::new(String::new());

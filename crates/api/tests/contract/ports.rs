@@ -82,7 +82,9 @@ fn made_shown_changed_deleted() {
         assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 2, "the gateway and the port");
 
         desk.delete(&ann, &at(&port)).await.expect(204);
-        for answer in [desk.get(&ann, &at(&port)).await, desk.delete(&ann, &at(&port)).await, desk.put(&ann, &at(&port), json!({"port": {}})).await] {
+        for answer in
+            [desk.get(&ann, &at(&port)).await, desk.delete(&ann, &at(&port)).await, desk.put(&ann, &at(&port), json!({"port": {}})).await]
+        {
             neutron_refused(&answer, 404, "PortNotFound");
         }
         assert_eq!(desk.get(&ann, PORTS).await.expect(200), json!({"ports": []}));
@@ -291,9 +293,11 @@ fn what_is_anothers_does_not_exist_and_shared_networks_have_owners() {
         let eve = desk.tenant("eve", "medical").await;
         let (net, _) = network(&desk, &ann, "10.0.0.0/24").await;
         let port = made(&desk, &ann, json!({"network_id": net})).await;
-        for answer in
-            [desk.get(&eve, &at(&port)).await, desk.put(&eve, &at(&port), json!({"port": {"name": "mine"}})).await, desk.delete(&eve, &at(&port)).await]
-        {
+        for answer in [
+            desk.get(&eve, &at(&port)).await,
+            desk.put(&eve, &at(&port), json!({"port": {"name": "mine"}})).await,
+            desk.delete(&eve, &at(&port)).await,
+        ] {
             neutron_refused(&answer, 404, "PortNotFound");
         }
         desk.put(&desk.admin, &format!("{NETWORKS}/{net}"), json!({"network": {"shared": true}})).await.expect(200);

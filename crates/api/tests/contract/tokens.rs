@@ -54,7 +54,8 @@ fn nobody_learns_which_users_there_are() {
         let id = desk.post(&desk.admin, "/identity/v3/users", user).await.expect(201);
         let id = text(&id, "/user/id");
         let by_id = |id: &str| json!({"methods": ["password"], "password": {"user": {"id": id, "password": "right"}}});
-        let nowhere = json!({"methods": ["password"], "password": {"user": {"name": "admin", "domain": {"name": "nowhere"}, "password": "x"}}});
+        let nowhere =
+            json!({"methods": ["password"], "password": {"user": {"name": "admin", "domain": {"name": "nowhere"}, "password": "x"}}});
         let ways = [
             ("a wrong password", password("admin", "wrong")),
             ("an unknown user", password("nobody", "wrong")),
@@ -183,9 +184,8 @@ fn a_revoked_token_is_no_token() {
         let desk = Desk::open(world).await;
         let ann = desk.tenant("ann", "finance").await;
         let bob = desk.tenant("bob", "finance").await;
-        let about = async |who: &Who, method: Method, of: &Who| {
-            desk.call(who, method, TOKENS, &[("x-subject-token", &of.token)], None).await
-        };
+        let about =
+            async |who: &Who, method: Method, of: &Who| desk.call(who, method, TOKENS, &[("x-subject-token", &of.token)], None).await;
         let shown = about(&desk.admin, Method::GET, &ann).await;
         assert_eq!((text(&shown.body, "/token/user/name"), shown.header("x-subject-token")), ("ann", ann.token.as_str()));
         assert_eq!(about(&ann, Method::HEAD, &ann).await.status.as_u16(), 200);
@@ -196,7 +196,13 @@ fn a_revoked_token_is_no_token() {
 
         let again = given(&auth(&desk, token(&ann.token), Some(json!({"project": {"id": ann.project}}))).await);
         about(&ann, Method::DELETE, &ann).await.expect(204);
-        for path in ["/identity/v3/auth/projects", "/network/v2.0/networks", "/image/v2/images", "/baremetal/v1/nodes", "/container-infra/v1/clusters"] {
+        for path in [
+            "/identity/v3/auth/projects",
+            "/network/v2.0/networks",
+            "/image/v2/images",
+            "/baremetal/v1/nodes",
+            "/container-infra/v1/clusters",
+        ] {
             assert_eq!(desk.get(&ann, path).await.status.as_u16(), 401, "{path}");
         }
         auth(&desk, token(&ann.token), None).await.refused(401, "");

@@ -97,131 +97,6 @@ fn whoever_is_not_let_in_learns_nothing() {
     });
 }
 
-#[test]
-fn a_request_that_makes_no_sense_is_400() {
-    on_each(async |world| {
-        let cloud = Cloud::start(world).await;
-        let user = json!({"name": "admin", "domain": {"id": "default"}, "password": PASSWORD});
-        for body in [
-            json!({}),
-            json!([]),
-            json!({"auth": {}}),
-            json!({"auth": "password"}),
-            json!({"auth": {"identity": {}}}),
-            json!({"auth": {"identity": {"methods": []}}}),
-            json!({"auth": {"identity": {"methods": ["password"]}}}),
-            json!({"auth": {"identity": {"methods": ["token"], "token": {}}}}),
-            password(json!({"name": "admin", "password": PASSWORD}), None),
-            password(json!({"name": "admin", "domain": {"id": "default"}}), None),
-            password(json!({"name": "admin", "domain": {"id": "default"}, "password": 5}), None),
-            password(json!({"password": PASSWORD}), None),
-            password(user.clone(), Some(json!("everything"))),
-            password(user.clone(), Some(json!({"project": {}}))),
-            password(user.clone(), Some(json!({"system": {"all": false}}))),
-            password(user.clone(), Some(json!([]))),
-        ] {
-            let answer = cloud.auth(&body).await;
-            assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(400)), "{body}: {}", answer.text);
-        }
-        let mut request = Request::new(Method::POST, cloud.url("/identity/v3/auth/tokens"));
-        request.body = "{\"auth\": ".into();
-        cloud.send(request.clone()).await.keystone(400, "JSON");
-        request.body = vec![b'['; 1 << 19].into();
-        cloud.send(request.clone()).await.keystone(400, "JSON");
-        request.body = vec![b' '; (1 << 20) + 1].into();
-        cloud.send(request).await.keystone(413, "too large");
-    });
-}
-
-#[test]
-fn scopes() {
-    on_each(async |world| {
-        let cloud = Cloud::start(world).await;
-        let project = cloud.make("project", json!({"name": "Finance"})).await;
-        let domain = cloud.make("domain", json!({"name": "bank"})).await;
-        let user = cloud.make("user", json!({"name": "ann", "password": "secret"})).await;
-        let member = cloud.role("member").await;
-        for path in [format!("projects/{project}"), format!("domains/{domain}"), "system".to_owned()] {
-            cloud.put(&cloud.admin, &format!("/identity/v3/{path}/users/{user}/roles/{member}"), Value::Null).await.expect(204);
-        }
-        let unscoped = cloud.login("ANN", "secret", None).await;
-        let token = &unscoped.body["token"];
-        assert_eq!((&token["user"]["name"], &token["user"]["domain"]["name"]), (&json!("ann"), &json!("Default")));
-        assert_eq!((&token["methods"], token.get("roles"), token.get("catalog"), token.get("project")), (&json!(["password"]), None, None, None));
-        let first = Token::of(&unscoped);
-        assert!(first.text.len() < 255 && !first.text.contains('='), "{} bytes", first.text.len());
-
-        for scope in [json!({"id": project}), json!({"name": "finance", "domain": {"name": "DEFAULT"}})] {
-            let answer = cloud.rescope(&first, json!({"project": scope})).await;
-            let token = &answer.body["token"];
-            assert_eq!((&token["project"]["id"], &token["project"]["name"]), (&json!(project), &json!("Finance")), "{}", answer.text);
-            assert_eq!(token["project"]["domain"], json!({"id": "default", "name": "Default"}));
-            assert_eq!(crate::support::sorted(&token["roles"], "name"), ["member", "reader"]);
-            assert_eq!(token["methods"], json!(["password", "token"]));
-            assert_eq!(token["expires_at"], unscoped.body["token"]["expires_at"], "a token got by a token outlives it");
-            assert!(Token::of(&answer).text.len() < 255);
-        }
-        let answer = cloud.rescope(&first, json!({"domain": {"name": "bank"}})).await;
-        assert_eq!((&answer.body["token"]["domain"]["id"], answer.body["token"].get("project")), (&json!(domain), None));
-        let answer = cloud.rescope(&first, json!({"system": {"all": true}})).await;
-        assert_eq!(answer.body["token"]["system"], json!({"all": true}));
-        let answer = cloud.rescope(&first, json!("unscoped")).await;
-        assert_eq!((answer.status, answer.body["token"].get("roles")), (201, None));
-
-        // Without a scope it is the default project, and none where that cannot be had.
-        cloud.patch(&cloud.admin, &format!("/identity/v3/users/{user}"), json!({"user": {"default_project_id": project}})).await.expect(200);
-        let answer = cloud.login("ann", "secret", None).await;
-        assert_eq!(answer.body["token"]["project"]["id"], project);
-        let scoped = Token::of(&answer);
-        cloud.delete(&cloud.admin, &format!("/identity/v3/projects/{project}/users/{user}/roles/{member}")).await.expect(204);
-        let answer = cloud.login("ann", "secret", None).await;
-        assert_eq!((answer.status, answer.body["token"].get("project")), (201, None));
-        // Without its role the token is worth nothing, at once.
-        assert_eq!(cloud.get(&scoped, "/network/v2.0/networks").await.status, 401);
-    });
-}
-
-#[test]
-fn catalogs() {
-    on_each(async |world| {
-        let cloud = Cloud::start(world).await;
-        let found = cloud.get(&cloud.admin, "/identity/v3/auth/catalog").await.expect(200);
-        let catalog = found["catalog"].as_array().unwrap();
-        for (kind, path) in [
-            ("identity", "/identity/v3"),
-            ("network", "/network"),
-            ("baremetal", "/baremetal"),
-            ("image", "/image"),
-            ("compute", "/compute/v2.1"),
-            ("container-infra", "/container-infra/v1"),
-        ] {
-            let service = catalog.iter().find(|it| it["type"] == kind).unwrap_or_else(|| panic!("no {kind}"));
-            assert_eq!(crate::support::sorted(&service["endpoints"], "interface"), ["admin", "internal", "public"]);
-            let url = cloud.url(path);
-            assert!(service["endpoints"].as_array().unwrap().iter().all(|it| it["url"] == url && it["region_id"] == "RegionOne"), "{service}");
-            // What the catalog names is there.
-            let answer = cloud.send(Request::get(url)).await;
-            assert!([200, 300].contains(&answer.status), "{kind}: {}", answer.text);
-        }
-        let request = Request::get(cloud.url("/identity/v3/auth/tokens?nocatalog")).header("x-auth-token", &cloud.admin.text);
-        let shown = cloud.send(request.header("x-subject-token", &cloud.admin.text)).await.expect(200);
-        assert_eq!((shown["token"].get("catalog"), shown["token"]["roles"].is_array()), (None, true));
-        let unscoped = Token::of(&cloud.rescope(&cloud.admin, json!("unscoped")).await);
-        cloud.get(&unscoped, "/identity/v3/auth/catalog").await.keystone(403, "scope");
-        let mine = cloud.get(&unscoped, "/identity/v3/auth/projects").await.expect(200);
-        assert_eq!(crate::support::sorted(&mine["projects"], "name"), ["admin"]);
-        assert_eq!(cloud.get(&unscoped, "/identity/v3/auth/domains").await.expect(200)["domains"], json!([]));
-        for (path, count) in [("regions", 1), ("services", 6), ("endpoints", 18), ("services?type=network", 1), ("endpoints?interface=public", 6)] {
-            let plural = path.split('?').next().unwrap();
-            let found = cloud.get(&cloud.admin, &format!("/identity/v3/{path}")).await.expect(200);
-            assert_eq!(found[plural].as_array().unwrap().len(), count, "{path}");
-            let one = format!("/identity/v3/{plural}/{}", crate::support::id(&found[plural][0]));
-            assert_eq!(cloud.get(&cloud.admin, &one).await.expect(200)[plural.trim_end_matches('s')], found[plural][0]);
-            cloud.get(&cloud.admin, &format!("/identity/v3/{plural}/none")).await.keystone(404, "none");
-        }
-    });
-}
-
 /// The answer to looking at a token.
 async fn look(cloud: &Cloud, by: &Token, method: Method, subject: &str) -> crate::support::Answer {
     let request = Request::new(method, cloud.url("/identity/v3/auth/tokens")).header("x-auth-token", &by.text);
@@ -239,7 +114,10 @@ fn looking_at_tokens_and_revoking_them() {
         let ann = Token::of(&cloud.login("ann", "secret", Some(json!({"project": {"id": project}}))).await);
 
         let shown = look(&cloud, &ann, Method::GET, &ann.text).await;
-        assert_eq!((shown.status, shown.header("x-subject-token"), &shown.body["token"]["user"]["name"]), (200, ann.text.as_str(), &json!("ann")));
+        assert_eq!(
+            (shown.status, shown.header("x-subject-token"), &shown.body["token"]["user"]["name"]),
+            (200, ann.text.as_str(), &json!("ann"))
+        );
         assert_eq!(look(&cloud, &cloud.admin, Method::GET, &ann.text).await.status, 200);
         let seen = look(&cloud, &cloud.admin, Method::HEAD, &ann.text).await;
         assert_eq!((seen.status, seen.text.as_str()), (200, ""));
@@ -264,53 +142,5 @@ fn looking_at_tokens_and_revoking_them() {
         let replica = Cloud::start(world).await;
         assert_eq!(look(&replica, &other, Method::GET, &other.text).await.status, 200);
         replica.get(&ann, "/network/v2.0/networks").await.expect(401);
-    });
-}
-
-#[test]
-fn what_voids_tokens() {
-    on_each(async |world| {
-        let cloud = Cloud::start(world).await;
-        let domain = cloud.make("domain", json!({"name": "bank"})).await;
-        let project = cloud.make("project", json!({"name": "finance", "domain_id": domain})).await;
-        let user = cloud.make("user", json!({"name": "ann", "password": "first", "domain_id": domain})).await;
-        let path = format!("/identity/v3/projects/{project}/users/{user}/roles/{}", cloud.role("member").await);
-        cloud.put(&cloud.admin, &path, Value::Null).await.expect(204);
-        let scope = json!({"project": {"id": project}});
-        let login = async |secret: &str| {
-            let user = json!({"name": "ann", "domain": {"name": "bank"}, "password": secret});
-            cloud.auth(&password(user, Some(scope.clone()))).await
-        };
-        let works = async |token: &Token| cloud.get(token, "/network/v2.0/networks").await.status == 200;
-        let set = async |path: String, body: Value| cloud.patch(&cloud.admin, &path, body).await.expect(200);
-
-        for (singular, id) in [("user", &user), ("project", &project), ("domain", &domain)] {
-            let secret = "first";
-            let token = Token::of(&login(secret).await);
-            assert!(works(&token).await);
-            set(format!("/identity/v3/{singular}s/{id}"), json!({singular: {"enabled": false}})).await;
-            assert!(!works(&token).await, "{singular} is disabled");
-            assert_eq!(login(secret).await.status, 401, "{singular} is disabled");
-            set(format!("/identity/v3/{singular}s/{id}"), json!({singular: {"enabled": true}})).await;
-            assert_eq!(works(&token).await, singular != "user", "a user's tokens stay void after {singular} was enabled again");
-        }
-        let token = Token::of(&login("first").await);
-        let change = async |old: &str, new: &str| {
-            let body = json!({"user": {"original_password": old, "password": new}});
-            cloud.post(&token, &format!("/identity/v3/users/{user}/password"), body).await
-        };
-        change("wrong", "second").await.keystone(401, "authentication");
-        assert!(works(&token).await);
-        change("first", "second").await.expect(204);
-        assert!(!works(&token).await, "the password was changed");
-        assert_eq!(login("first").await.status, 401);
-        let token = Token::of(&login("second").await);
-        set(format!("/identity/v3/users/{user}"), json!({"user": {"password": "third"}})).await;
-        assert!(!works(&token).await, "an administrator set the password");
-        let token = Token::of(&login("third").await);
-        cloud.delete(&cloud.admin, &format!("/identity/v3/users/{user}")).await.expect(204);
-        assert!(!works(&token).await, "the user was deleted");
-        let given = cloud.get(&cloud.admin, &format!("/identity/v3/role_assignments?user.id={user}")).await.expect(200);
-        assert_eq!(given["role_assignments"], json!([]));
     });
 }

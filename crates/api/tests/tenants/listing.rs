@@ -60,7 +60,18 @@ fn filters_fields_and_order() {
             let answer = list(&query).await;
             assert_eq!(sorted(&answer.expect(200)["ports"], "name").concat(), found, "{query}");
         }
-        for query in ["colour=red", "limit=-1", "limit=many", "sort_key=colour", "sort_key=name&sort_dir=up", "sort_key=name&sort_dir=asc&sort_dir=asc", "binding:host_id=x", "changed_since=now", "page_reverse=perhaps", "name=%00"] {
+        for query in [
+            "colour=red",
+            "limit=-1",
+            "limit=many",
+            "sort_key=colour",
+            "sort_key=name&sort_dir=up",
+            "sort_key=name&sort_dir=asc&sort_dir=asc",
+            "binding:host_id=x",
+            "changed_since=now",
+            "page_reverse=perhaps",
+            "name=%00",
+        ] {
             list(query).await.neutron(400, "HTTPBadRequest");
         }
         assert_eq!(names(&list("sort_key=name").await.expect(200)), "abcdef");
@@ -86,7 +97,9 @@ fn pages_visit_each_once() {
             let href = links.filter(|it| it["rel"] == rel).map(|it| it["href"].as_str().unwrap().to_owned()).next();
             href.map(|it| it.strip_prefix(&cloud.url("")).unwrap().to_owned())
         };
-        for (query, whole) in [("sort_key=name", "abcdef"), ("sort_key=name&sort_dir=desc", "fedcba"), ("sort_key=device_id&device_id=even", ""), ("", "")] {
+        for (query, whole) in
+            [("sort_key=name", "abcdef"), ("sort_key=name&sort_dir=desc", "fedcba"), ("sort_key=device_id&device_id=even", ""), ("", "")]
+        {
             let all = get(&format!("{PORTS}?{query}")).await;
             assert!(all.get("ports_links").is_none(), "{all}");
             let whole = if whole.is_empty() { names(&all) } else { whole.to_owned() };

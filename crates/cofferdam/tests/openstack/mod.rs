@@ -71,21 +71,22 @@ impl Client {
     #[track_caller]
     pub fn json(&self, line: &str) -> Value {
         let text = self.run_with(line, &["-f", "json"]);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("openstack {line}: {error}: {text}"))
+        // Magnum's plugin says a sentence first.
+        let start = text.find(['{', '[']).unwrap_or(0);
+        serde_json::from_str(&text[start..]).unwrap_or_else(|error| panic!("openstack {line}: {error}: {text}"))
     }
 
-    /// One column of a list.
+    /// One column of a list, by the name it has in JSON.
     #[track_caller]
     pub fn column(&self, line: &str, column: &str) -> Vec<String> {
         let list = self.json(line);
-        let found: Vec<String> =
-            list.as_array().unwrap().iter().map(|it| it[column].as_str().unwrap_or_else(|| panic!("no {column} in {it}")).to_owned()).collect();
+        let found: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it[column].as_str().unwrap_or_else(|| panic!("no {column} in {it}")).to_owned())
+            .collect();
         found
-    }
-
-    /// Whether the command succeeds.
-    pub fn succeeds(&self, line: &str) -> bool {
-        self.run(line, &[]).status.success()
     }
 
     /// Runs a command that must fail, and say these words about it.

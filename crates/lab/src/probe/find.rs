@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -12,6 +13,29 @@ use super::Target;
 use crate::Power;
 use crate::rack::{NO_VLAN, Rack};
 use crate::status;
+
+/// How long what there is must stay the same to be believed.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How often that is waited for.
+const SETTLE_TRIES: u32 = 30;
+
+/// What [`targets`] finds once it finds the same twice: programs that start containers pass through namespaces of their own.
+///
+/// # Errors
+/// As [`targets`].
+pub(super) fn settled(rack: &Rack) -> anyhow::Result<Vec<Target>> {
+    let mut before = targets(rack)?;
+    for _ in 0..SETTLE_TRIES {
+        std::thread::sleep(SETTLE);
+        let now = targets(rack)?;
+        let same = before.len() == now.len() && before.iter().zip(&now).all(|(a, b)| a.name == b.name && a.pid == b.pid);
+        if same {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
+}
 
 /// Every machine of the rack that is on, each followed by its containers.
 ///

@@ -121,6 +121,9 @@ pub struct Reach {
     pub via: Vec<Way>,
 }
 
+/// How often a probe is begun anew because a container ended meanwhile.
+const TRIES: u32 = 4;
+
 /// What the probe found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -148,7 +151,15 @@ pub fn run(dir: &Path, service_port: Option<u16>) -> anyhow::Result<Report> {
     let rack = Rack::load(dir)?;
     let mut options = Options { service_port, ..Options::default() };
     options.vlans.extend(find::vlans(&rack)?);
-    measure(&find::targets(&rack)?, &options)
+    let mut tries = 1;
+    loop {
+        let targets = find::settled(&rack)?;
+        match measure(&targets, &options) {
+            // A container that ended while it was probed is nobody's endpoint: whoever is there then is probed anew.
+            Err(_) if tries < TRIES && targets.iter().any(|it| it.container.is_some() && !it.netns.exists()) => tries += 1,
+            result => return result,
+        }
+    }
 }
 
 impl fmt::Display for Report {
