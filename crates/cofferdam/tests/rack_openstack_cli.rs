@@ -129,8 +129,8 @@ fn await_available(admin: &Client) {
 fn use_it(ann: &Client, address: &str, state_dir: &Path) {
     let dir = state_dir.with_file_name("keys");
     std::fs::create_dir_all(&dir).unwrap();
-    let said = ann.run_with("coe cluster config flock --dir", &[dir.to_str().unwrap()]);
-    assert!(said.contains(&format!("DOCKER_HOST={address}")) && said.contains("DOCKER_TLS_VERIFY=1"), "{said}");
+    let said = ann.run_with("coe cluster config flock --output-certs --dir", &[dir.to_str().unwrap()]);
+    assert!(said.contains(&format!("DOCKER_HOST={address}")) && said.contains("DOCKER_TLS_VERIFY=True"), "{said}");
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(&read("ca.pem")) {

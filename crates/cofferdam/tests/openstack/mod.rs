@@ -49,6 +49,8 @@ impl Client {
             command.env_remove(name);
         }
         command.env("OS_CLIENT_CONFIG_FILE", &self.clouds).env("OS_CLOUD", &self.cloud).env("PYTHONWARNINGS", "ignore");
+        // Magnum's plugin looks for what kind of shell it is to write for.
+        command.env("SHELL", "/bin/sh");
         run_anyway(command.args(line.split_whitespace()).args(more))
     }
 

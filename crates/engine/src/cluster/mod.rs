@@ -400,6 +400,7 @@ impl Work<'_> {
     async fn take_apart(mut self) -> Look {
         if self.cluster.observed.status != ClusterStatus::DeleteInProgress {
             self.cluster.observed.status = ClusterStatus::DeleteInProgress;
+            self.cluster.observed.status_reason = Some("being taken apart".into());
             self.observe().await?;
         }
         if let Some(port) = self.cluster.observed.access_tcp_port {
