@@ -232,12 +232,13 @@ pub(crate) fn processes(group: &Path) -> BTreeSet<i32> {
     found
 }
 
-/// Removes groups with all below them. They must hold no process; one that has just ended is waited for.
+/// Removes groups with all below them. They should hold no process any more: one that has just ended is waited for, and one that a
+/// process begot as it was killed is killed too.
 ///
 /// # Errors
-/// As the kernel says, after five seconds.
+/// As the kernel says, after twenty seconds.
 pub(crate) async fn remove(groups: &[PathBuf]) -> io::Result<()> {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(20);
     for group in groups {
         loop {
             match remove_tree(group) {
@@ -245,7 +246,13 @@ pub(crate) async fn remove(groups: &[PathBuf]) -> io::Result<()> {
                 Err(error) if Instant::now() > until => {
                     return Err(io::Error::new(error.kind(), format!("{}: {error}", group.display())));
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(_) => {
+                    for pid in processes(group) {
+                        // An error says that it is gone by now, which is what is wanted.
+                        let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         }
     }
