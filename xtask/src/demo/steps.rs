@@ -332,7 +332,7 @@ impl Plan {
         for tenant in &mut self.tenants {
             let name = tenant.session.cloud.name.clone();
             let keys = self.dir.join("tenants").join(&name);
-            screen.openstack(&name, &format!("coe cluster config {name} --dir {}", keys.display()));
+            screen.openstack(&name, &format!("coe cluster config {name} --dir {} --output-certs", keys.display()));
             let docker = Docker::configure(&tenant.session, &tenant.show().await?, &keys).await?;
             let (version, ready) = docker.ready_nodes().await?;
             screen.note(&format!("{name}: Docker {version}, {ready} of {MEMBERS} nodes of its swarm ready"));
