@@ -1,7 +1,8 @@
-//! The project's own tasks: `cargo xtask setup | tidy | test | deny | demo`.
+//! The project's own tasks: `cargo xtask setup | tidy | test | deny | demo | bench`.
 //!
 //! An outsider on purpose: it knows the public HTTP APIs and the command line of the `cofferdam` binary, and of our crates only `net`.
 
+mod bench;
 mod demo;
 mod paths;
 mod phases;
@@ -47,6 +48,8 @@ enum Task {
     Deny,
     /// Two tenants, two container clusters on a simulated rack, their isolation measured with packets.
     Demo(demo::Arguments),
+    /// Measures a service over HTTP: requests a second, latencies, the server's processor time and memory.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             Task::Test { fast, deny } => test::command(fast, deny).await,
             Task::Deny => supply::deny(&paths::Paths::find()?).await.map(|()| ExitCode::SUCCESS),
             Task::Demo(arguments) => demo::command(arguments).await,
+            Task::Bench(arguments) => bench::command(arguments).await,
         }
     });
     outcome.unwrap_or_else(|error| {

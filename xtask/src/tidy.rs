@@ -12,14 +12,16 @@ use crate::{process, supply};
 /// What each crate may depend on among ours, tests included. A new edge is a decision: it belongs into ARCHITECTURE.md as well.
 const EDGES: &[(&str, &[&str])] = &[
     ("agent", &["model", "net"]),
-    ("api", &["model", "net", "pki", "store"]),
-    ("cofferdam", &["agent", "api", "drivers", "engine", "lab", "model", "net", "pki", "store"]),
+    ("api", &["identity", "model", "net", "pki", "policy", "store"]),
+    ("cofferdam", &["agent", "api", "drivers", "engine", "lab", "model", "net", "pki", "policy", "store"]),
     ("drivers", &["model", "net", "pki"]),
     ("engine", &["drivers", "model", "net", "pki", "store"]),
+    ("identity", &["model"]),
     ("lab", &["model", "net"]),
     ("model", &[]),
     ("net", &[]),
     ("pki", &["model"]),
+    ("policy", &[]),
     ("store", &["model"]),
     ("xtask", &["net"]),
 ];

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use http::request::Parts;
 use model::Id;
 use model::identity::{Domain, Project, User};
 
 use crate::App;
 use crate::failure::Failure;
+use crate::identity::token::{self, Valid};
 
 /// Who asks, for what, with which roles: what a valid token says.
 #[derive(Clone, Debug)]
@@ -27,46 +28,21 @@ pub struct Caller {
     pub system: bool,
     /// Roles by name, with those they imply.
     pub roles: Vec<String>,
+    /// The same as rules see it.
+    pub credentials: Arc<policy::Credentials>,
+    /// The token and all that it means.
+    pub(crate) token: Arc<Valid>,
+    /// How often identity had changed when the token was looked at.
+    pub(crate) epoch: i64,
 }
 
 impl Caller {
-    /// Whether the caller has the role, itself or implied.
-    pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|it| it == role)
-    }
-
-    /// Whether the caller is an administrator.
-    pub fn is_admin(&self) -> bool {
-        self.has_role("admin")
-    }
-
     /// The project the caller works for.
     ///
     /// # Errors
     /// `Forbidden` if the token is not scoped to a project.
     pub fn project(&self) -> Result<&Id<Project>, Failure> {
         self.project_id.as_ref().ok_or_else(|| Failure::Forbidden("This needs a token scoped to a project.".into()))
-    }
-
-    /// Refuses all but administrators.
-    ///
-    /// # Errors
-    /// `Forbidden`.
-    pub fn require_admin(&self) -> Result<(), Failure> {
-        self.require_role("admin")
-    }
-
-    /// Refuses those without the role.
-    ///
-    /// # Errors
-    /// `Forbidden`.
-    pub fn require_role(&self, role: &str) -> Result<(), Failure> {
-        if self.has_role(role) { Ok(()) } else { Err(Failure::Forbidden(format!("This needs the role {role}."))) }
-    }
-
-    /// Whether an object of that project is the caller's to see.
-    pub fn sees(&self, project: Option<&Id<Project>>) -> bool {
-        self.is_admin() || (project.is_some() && project == self.project_id.as_ref() && self.has_role("reader"))
     }
 }
 
@@ -82,8 +58,12 @@ impl FromRequestParts<Arc<App>> for Caller {
             return Err(Failure::BadRequest("The address contains a NUL character.".into()));
         }
         let missing = || Failure::Unauthorized("The request you have made requires authentication.".into());
-        let token = parts.headers.get("x-auth-token").and_then(|it| it.to_str().ok()).ok_or_else(missing)?;
-        let caller = crate::identity::validate(app, token).await?.ok_or_else(missing)?.caller;
+        let text = parts.headers.get("x-auth-token").and_then(|it| it.to_str().ok()).ok_or_else(missing)?;
+        let epoch = token::epoch(app).await?;
+        let valid = token::validate(app, text, 0, epoch).await?.ok_or_else(missing)?;
+        let original = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |it| it.0.path());
+        crate::identity::access_rules::check(&valid, parts.method.as_str(), original)?;
+        let caller = valid.caller(epoch);
         tracing::Span::current().record("user.id", caller.user_id.as_str());
         if let Some(project) = &caller.project_id {
             tracing::Span::current().record("project.id", project.as_str());

@@ -5,6 +5,7 @@ pub mod baremetal;
 pub mod caller;
 pub mod compute;
 pub mod container_infra;
+mod enforce;
 pub mod failure;
 pub mod identity;
 pub mod image;
@@ -15,7 +16,11 @@ pub mod network;
 mod page;
 mod race;
 mod resource;
+mod schema;
 mod slash;
+
+pub use identity::IdentitySettings;
+pub use identity::import;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,16 +52,14 @@ pub struct FabricSettings {
 /// Settings of the APIs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The region of the catalog.
-    pub region: String,
     /// Where the data of images lies.
     pub image_dir: PathBuf,
     /// The address of links to a client that does not say by which it came.
     pub public_fallback: String,
     /// The fabric.
     pub fabric: FabricSettings,
-    /// How long a token is valid, in seconds.
-    pub token_ttl_seconds: u32,
+    /// Identity.
+    pub identity: IdentitySettings,
 }
 
 /// What all handlers share.
@@ -66,6 +69,7 @@ pub struct App {
     /// Settings.
     pub settings: Settings,
     pub(crate) identity: identity::State,
+    pub(crate) policy: policy::Live,
 }
 
 impl App {
@@ -74,9 +78,24 @@ impl App {
     /// # Errors
     /// The store failed.
     pub async fn new(store: Store, settings: Settings) -> Result<Self, StoreError> {
-        let identity = identity::State::open(&store).await?;
-        Ok(Self { store, settings, identity })
+        let identity = identity::State::open(&store, &settings.identity).await?;
+        let wrong = |error: policy::PolicyError| StoreError::Open(format!("the policy: {error}"));
+        // Upstream's engine counts a token without a scope among those of projects.
+        let rules = policy::Engine::new(&enforce::tables()).map_err(wrong)?.with_unscoped(Some(policy::Scope::Project));
+        let policy = policy::Live::new(rules, settings.identity.policy_file.clone()).map_err(wrong)?;
+        Ok(Self { store, settings, identity, policy })
     }
+}
+
+/// All declared default rules of access, of every service.
+pub fn policy_rules() -> Vec<&'static [policy::Rule]> {
+    enforce::tables()
+}
+
+/// The service that declares the rule, named as in the catalog; none if no service does.
+pub fn policy_service(rule: &str) -> Option<&'static str> {
+    let declares = |tables: &[&'static [policy::Rule]]| tables.iter().any(|table| table.iter().any(|it| it.name == rule));
+    enforce::services().into_iter().find(|(_, tables)| declares(tables)).map(|(service, _)| service)
 }
 
 /// Makes what an empty store must have: the domain, the roles, project and user `admin`, the region and the catalog. What is there is left.
@@ -85,6 +104,23 @@ impl App {
 /// The store failed, or hashing the password did.
 pub async fn bootstrap(app: &App, admin_password: &Secret) -> Result<(), failure::Failure> {
     identity::bootstrap(app, admin_password).await
+}
+
+/// Makes the staged key of tokens the one that seals and stages a new one; what the oldest of more than `max_active_keys` keys sealed is
+/// void. Running servers take the keys up at their next request. Returns the numbers of the keys, the primary last.
+///
+/// # Errors
+/// The store failed, or somebody else rotated at the same time.
+pub async fn rotate_token_keys(store: &Store, max_active_keys: u32) -> Result<Vec<u32>, StoreError> {
+    identity::token::rotate(store, max_active_keys).await
+}
+
+/// The numbers of the keys of tokens, the primary last: 0 is the staged one.
+///
+/// # Errors
+/// The store failed.
+pub async fn token_keys(store: &Store) -> Result<Vec<u32>, StoreError> {
+    identity::token::key_numbers(store).await
 }
 
 /// Every service under its prefix, and `/healthz`.

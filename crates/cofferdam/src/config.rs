@@ -19,23 +19,7 @@ pub struct Config {
     /// How clients reach clusters.
     pub access: AccessConfig,
     /// Identity.
-    pub identity: IdentityConfig,
-}
-
-/// `[identity]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IdentityConfig {
-    /// The region of the catalog.
-    pub region: String,
-    /// How long a token is valid, in seconds.
-    pub token_ttl_seconds: u32,
-}
-
-impl Default for IdentityConfig {
-    fn default() -> Self {
-        Self { region: "RegionOne".into(), token_ttl_seconds: 3600 }
-    }
+    pub identity: api::IdentitySettings,
 }
 
 impl Config {

@@ -1,6 +1,9 @@
 //! The one binary: parts are joined here and nowhere else.
 
 mod config;
+mod import;
+mod keys;
+mod policy;
 mod serve;
 
 use std::process::ExitCode;
@@ -20,6 +23,15 @@ struct Cli {
 enum Command {
     /// Run the control plane: every API on one port, the store and the engine.
     Serve(serve::ServeArgs),
+    /// The keys that seal tokens: list and rotate them.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Take over what another service has.
+    #[command(subcommand)]
+    Import(import::Command),
+    /// The rules of access: list them, and ask one why it answers as it does.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// The simulated rack: switches, machines and their BMCs on this host.
     #[command(subcommand)]
     Lab(lab::cli::Command),
@@ -38,6 +50,9 @@ fn main() -> ExitCode {
     }
     let result = match command {
         Command::Serve(args) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Import(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Policy(command) => Ok(command.run()),
         Command::Lab(command) => command.run(),
         Command::Ramdisk(args) => agent::ramdisk::run(args).map(|()| ExitCode::SUCCESS),
     };

@@ -71,8 +71,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", image_dir.display()))?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
+    let mut identity = config.identity.clone();
+    identity.policy_file.get_or_insert_with(|| state_dir.join("policy.yaml"));
     let settings = api::Settings {
-        region: config.identity.region.clone(),
         image_dir: image_dir.clone(),
         public_fallback: format!("http://{address}"),
         fabric: api::FabricSettings {
@@ -80,13 +81,13 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             vlan_range: (config.fabric.vlan_range.first.get(), config.fabric.vlan_range.last.get()),
             isolation_vlan: config.fabric.isolation_vlan.get(),
         },
-        token_ttl_seconds: config.identity.token_ttl_seconds,
+        identity: identity.clone(),
     };
     let app = Arc::new(api::App::new(store.clone(), settings).await?);
     let password = admin_password(state_dir)?;
     api::bootstrap(&app, &password).await?;
     api::image::recover(&app).await?;
-    write_clouds_yaml(state_dir, address, &config.identity.region, &password)?;
+    write_clouds_yaml(state_dir, address, &identity.region, &password)?;
 
     let engine_config =
         EngineConfig { fabric: config.fabric, edge: config.edge, provisioning: config.provisioning, access: config.access, image_dir };

@@ -1,6 +1,7 @@
 //! What things are: typed ids, the kinds of resource with what is wanted and what was seen of each, and the pure decisions
 //! made about them. No IO, no async function, and no clock but [`time::Timestamp::now`].
 
+pub mod access;
 pub mod baremetal;
 pub mod container_infra;
 pub mod fabric;
@@ -9,6 +10,7 @@ pub mod identity;
 pub mod image_compute;
 pub mod net;
 pub mod object;
+pub mod password;
 pub mod secret;
 pub mod time;
 

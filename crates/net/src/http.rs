@@ -68,7 +68,7 @@ pub struct Request {
     pub method: Method,
     /// `http://` or `https://` URL with a literal address or `localhost` as host.
     pub url: String,
-    /// Header lines.
+    /// Header lines. A `host` among them takes the place of the one the URL says.
     pub headers: Vec<(String, String)>,
     /// The body; may be empty.
     pub body: Bytes,
@@ -257,7 +257,10 @@ impl Client {
     async fn exchange(&self, request: &Request, body: Body) -> Result<(u16, HeaderMap, Incoming), HttpError> {
         let url = &request.url;
         let target = target(url)?;
-        let mut builder = http::Request::builder().method(&request.method).uri(path_of(url)).header("host", &target.authority);
+        let mut builder = http::Request::builder().method(&request.method).uri(path_of(url));
+        if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            builder = builder.header("host", &target.authority);
+        }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }

@@ -1,5 +1,6 @@
 //! Writes.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -67,20 +68,21 @@ pub(crate) fn history_line(row: Row) -> HistoryLine {
 pub struct Batch<Side> {
     pub(crate) steps: Vec<Step>,
     pub(crate) wakes: bool,
+    removed: HashSet<(&'static str, String)>,
     side: PhantomData<Side>,
 }
 
 impl Batch<Wishes> {
     /// An empty batch of the API's side.
     pub fn wishes() -> Self {
-        Self { steps: Vec::new(), wakes: false, side: PhantomData }
+        Self { steps: Vec::new(), wakes: false, removed: HashSet::new(), side: PhantomData }
     }
 }
 
 impl Batch<Facts> {
     /// An empty batch of the engine's side. It fails with [`StoreError::LeaseLost`] unless the lease is still held.
     pub fn facts(claim: &Claim) -> Self {
-        Self { steps: vec![fence(claim)], wakes: false, side: PhantomData }
+        Self { steps: vec![fence(claim)], wakes: false, removed: HashSet::new(), side: PhantomData }
     }
 
     /// Writes what was seen of an object, provided nobody changed it since it was read.
@@ -188,9 +190,12 @@ impl<S> Batch<S> {
         self
     }
 
-    /// Removes an object, provided nobody changed it since it was read.
+    /// Removes an object, provided nobody changed it since it was read. Removing it twice in a batch is removing it once.
     #[must_use]
     pub fn remove<K: Kind>(mut self, object: &Object<K>) -> Self {
+        if !self.removed.insert((K::NAME, object.id.to_string())) {
+            return self;
+        }
         let sql = format!("DELETE FROM {} WHERE id = $1 AND revision = $2", table::<K>());
         self.steps.push(Step::one(sql, vec![Val::from(object.id.as_str()), Val::from(object.revision)], stale(object)));
         self
@@ -237,6 +242,32 @@ impl<S> Batch<S> {
     pub fn free_held(mut self, pool: &str, holder: &str) -> Self {
         let sql = "DELETE FROM allocation WHERE pool = $1 AND holder = $2";
         self.steps.push(Step::any(sql.into(), vec![Val::from(pool), Val::from(holder)]));
+        self
+    }
+
+    /// Counts a counter up: whoever remembers what it was knows that something changed.
+    #[must_use]
+    pub fn bump(mut self, counter: &str) -> Self {
+        let sql = "INSERT INTO counter (name, value) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = counter.value + 1";
+        self.steps.push(Step::any(sql.into(), vec![Val::from(counter)]));
+        self
+    }
+
+    /// Sets a setting of the installation, whatever it was.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        let sql = "INSERT INTO setting (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        self.steps.push(Step::any(sql.into(), vec![Val::from(key), Val::from(value)]));
+        self
+    }
+
+    /// Sets a setting, provided nobody changed it since it was read as `before`.
+    #[must_use]
+    pub fn change(mut self, key: &str, before: &str, after: &str) -> Self {
+        let sql = "UPDATE setting SET value = $1 WHERE key = $2 AND value = $3";
+        let id = key.to_owned();
+        let params = vec![Val::from(after), Val::from(key), Val::from(before)];
+        self.steps.push(Step::one(sql.into(), params, move || StoreError::Stale { kind: "setting", id: id.clone() }));
         self
     }
 

@@ -229,6 +229,15 @@ impl Store {
         Ok(rows.first().and_then(|row| row.text(0)))
     }
 
+    /// A counter's value; 0 if nothing counted it yet. One look by key, the cheapest the store has.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn counter(&self, name: &str) -> Result<i64, StoreError> {
+        let rows = self.backend.query_short("SELECT value FROM counter WHERE name = $1".into(), vec![Val::from(name)]).await?;
+        Ok(rows.first().and_then(|row| row.int(0)).unwrap_or(0))
+    }
+
     /// Sets a setting unless it is set, and returns what it is then: of several that race, all get the same.
     ///
     /// # Errors

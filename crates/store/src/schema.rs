@@ -9,7 +9,7 @@ use crate::StoreError;
 use crate::backend::Backend;
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -35,7 +35,8 @@ fn kind_ddl<K: Kind>(text: &str) -> Vec<String> {
     ddl
 }
 
-fn version_1(text: &str) -> Vec<String> {
+/// All tables, as an empty store gets them.
+fn tables(text: &str) -> Vec<String> {
     let mut ddl = vec![
         format!(
             "CREATE TABLE IF NOT EXISTS allocation (pool {text} NOT NULL, value {text} NOT NULL, holder {text} NOT NULL, \
@@ -54,6 +55,8 @@ fn version_1(text: &str) -> Vec<String> {
         "CREATE INDEX IF NOT EXISTS history_object ON history (kind, object_id, at)".into(),
         format!("CREATE TABLE IF NOT EXISTS setting (key {text} PRIMARY KEY, value {text} NOT NULL)"),
     ];
+    ddl.extend(counters(text));
+    ddl.extend(identity_2(text));
     ddl.extend(kind_ddl::<identity::Domain>(text));
     ddl.extend(kind_ddl::<identity::Project>(text));
     ddl.extend(kind_ddl::<identity::User>(text));
@@ -78,6 +81,52 @@ fn version_1(text: &str) -> Vec<String> {
     ddl
 }
 
+fn counters(text: &str) -> Vec<String> {
+    vec![format!("CREATE TABLE IF NOT EXISTS counter (name {text} PRIMARY KEY, value BIGINT NOT NULL)")]
+}
+
+/// The kinds of identity that version 1 had not.
+fn identity_2(text: &str) -> Vec<String> {
+    [
+        kind_ddl::<identity::Group>(text),
+        kind_ddl::<identity::Membership>(text),
+        kind_ddl::<identity::ImpliedRole>(text),
+        kind_ddl::<identity::EndpointGroup>(text),
+        kind_ddl::<identity::ProjectEndpoint>(text),
+        kind_ddl::<identity::PolicyDocument>(text),
+        kind_ddl::<identity::PolicyAssociation>(text),
+        kind_ddl::<identity::Credential>(text),
+        kind_ddl::<identity::ApplicationCredential>(text),
+        kind_ddl::<identity::AccessRule>(text),
+        kind_ddl::<identity::Trust>(text),
+        kind_ddl::<identity::RegisteredLimit>(text),
+        kind_ddl::<identity::Limit>(text),
+        kind_ddl::<identity::IdentityProvider>(text),
+        kind_ddl::<identity::Mapping>(text),
+        kind_ddl::<identity::Protocol>(text),
+        kind_ddl::<identity::ServiceProvider>(text),
+        kind_ddl::<identity::OAuthConsumer>(text),
+        kind_ddl::<identity::RevocationEvent>(text),
+    ]
+    .concat()
+}
+
+/// From version 1: identity grew. The new columns are of what version 1 could not store, so none has a value yet.
+fn from_1(text: &str, if_not_exists: &str) -> Vec<String> {
+    let mut ddl = counters(text);
+    ddl.extend(identity_2(text));
+    for (table, column) in [
+        (table::<identity::Project>(), "parent_id"),
+        (table::<identity::Role>(), "domain_id"),
+        (table::<identity::Assignment>(), "group_id"),
+        (table::<identity::Region>(), "parent_region_id"),
+    ] {
+        ddl.push(format!("ALTER TABLE {table} ADD COLUMN {if_not_exists} c_{column} {text}"));
+        ddl.push(format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column})"));
+    }
+    ddl
+}
+
 /// Brings the tables to [`SCHEMA_VERSION`]; refuses a store from the future.
 pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
     let make = "CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)";
@@ -87,13 +136,15 @@ pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
     if found > SCHEMA_VERSION {
         return Err(StoreError::Newer { found, known: SCHEMA_VERSION });
     }
-    if found < 1 {
-        let mut ddl = version_1(backend.text_type().await?);
-        // In the same transaction: tables and the version they have never disagree.
-        ddl.push(record(1));
-        backend.ddl(ddl).await?;
-    }
-    Ok(())
+    let text = backend.text_type().await?;
+    let mut ddl = match found {
+        SCHEMA_VERSION => return Ok(()),
+        1 => from_1(text, backend.if_not_exists()),
+        _ => tables(text),
+    };
+    // In the same transaction: tables and the version they have never disagree.
+    ddl.push(record(SCHEMA_VERSION));
+    backend.ddl(ddl).await
 }
 
 fn record(version: i64) -> String {

@@ -1,34 +1,51 @@
-//! Who may see and do what (Source: Ironic documentation, "Secure RBAC"): administrators everything; a project the machines that it
-//! owns or that are lent to it. What a project may not see does not exist for it.
+//! Who may see and do what: the rules, asked of nodes. What a caller may not see does not exist for it.
 
 use model::baremetal::Node;
 use model::{Id, Object};
+use policy::Target;
+use serde_json::json;
 use store::Query;
 
 use super::Ask;
 use super::node_fields::valid_uuid;
+use super::policies::of_node;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
 
-/// Whether the caller sees the node.
-pub(super) fn sees(ask: &Ask, node: &Object<Node>) -> bool {
-    let project = ask.caller.project_id.as_ref().map(Id::as_str);
-    ask.caller.is_admin() || (project.is_some() && [&node.desired.owner, &node.desired.lessee].iter().any(|it| it.as_deref() == project))
+/// Whether the rule lets the caller, of this node.
+pub(super) fn may(ask: &Ask, rule: &str, node: &Object<Node>) -> bool {
+    allows(&ask.app, &ask.caller, rule, &of_node(node))
 }
 
-/// Refuses all but administrators.
+/// Refuses whom the rule does not let, of this node.
 ///
 /// # Errors
 /// `Forbidden`.
-pub(super) fn admin(ask: &Ask) -> Result<(), Failure> {
-    if ask.caller.is_admin() { Ok(()) } else { Err(Failure::Forbidden("this needs the role admin".into())) }
+pub(super) fn require(ask: &Ask, rule: &str, node: &Object<Node>) -> Result<(), Failure> {
+    enforce(&ask.app, &ask.caller, rule, &of_node(node))
 }
 
-/// Refuses those who may not use a node they see: it takes the role member.
+/// Refuses whom the rule does not let, where no node is concerned.
 ///
 /// # Errors
 /// `Forbidden`.
-pub(super) fn user(ask: &Ask) -> Result<(), Failure> {
-    if ask.caller.has_role("member") { Ok(()) } else { Err(Failure::Forbidden("this needs the role member".into())) }
+pub(super) fn require_any(ask: &Ask, rule: &str) -> Result<(), Failure> {
+    enforce(&ask.app, &ask.caller, rule, &nothing())
+}
+
+/// Whether a list is of everything there is; otherwise of what the caller may see one by one.
+///
+/// # Errors
+/// `Forbidden`: the caller may list neither.
+pub(super) fn lists_all(ask: &Ask, all: &str, own: &str) -> Result<bool, Failure> {
+    if allows(&ask.app, &ask.caller, all, &nothing()) {
+        return Ok(true);
+    }
+    require_any(ask, own).map(|()| false)
+}
+
+fn nothing() -> Target {
+    json!({})
 }
 
 /// The node of that id or name.
@@ -41,5 +58,15 @@ pub(super) async fn node(ask: &Ask, ident: &str) -> Result<Object<Node>, Failure
         None if ident.is_empty() => None,
         None => ask.app.store.list(&Query::<Node>::new().name(ident)).await?.pop(),
     };
-    found.filter(|node| !node.is_deleting() && sees(ask, node)).ok_or_else(|| Failure::not_found("Node", ident))
+    found.filter(|node| !node.is_deleting() && may(ask, "baremetal:node:get", node)).ok_or_else(|| Failure::not_found("Node", ident))
+}
+
+/// The node of that id or name, for what the rule guards.
+///
+/// # Errors
+/// `NotFound` as [`node`]; `Forbidden`.
+pub(super) async fn permitted(ask: &Ask, ident: &str, rule: &str) -> Result<Object<Node>, Failure> {
+    let node = node(ask, ident).await?;
+    require(ask, rule, &node)?;
+    Ok(node)
 }

@@ -61,7 +61,7 @@ fn shown(ask: &Ask, name: &str, detail: bool) -> Value {
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Response, Failure> {
-    access::user(&ask)?;
+    access::require_any(&ask, "baremetal:driver:list")?;
     let drivers: Vec<Value> = NAMES.iter().map(|name| shown(&ask, name, false)).collect();
     Ok(Json(json!({ "drivers": drivers })).into_response())
 }
@@ -71,12 +71,12 @@ fn known(name: &str) -> Result<&'static str, Failure> {
 }
 
 pub(super) async fn show(ask: Ask, Path(name): Path<String>) -> Result<Response, Failure> {
-    access::user(&ask)?;
+    access::require_any(&ask, "baremetal:driver:get")?;
     Ok(Json(shown(&ask, known(&name)?, true)).into_response())
 }
 
 pub(super) async fn properties(ask: Ask, Path(name): Path<String>) -> Result<Response, Failure> {
-    access::user(&ask)?;
+    access::require_any(&ask, "baremetal:driver:get_properties")?;
     known(&name)?;
     Ok(Json(PROPERTIES.iter().map(|(key, text)| ((*key).to_owned(), json!(text))).collect::<Value>()).into_response())
 }

@@ -4,6 +4,7 @@ mod access;
 mod driver;
 mod node;
 mod node_fields;
+pub(crate) mod policies;
 mod port;
 mod ramdisk;
 mod states;

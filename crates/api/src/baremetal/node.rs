@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use store::{Batch, Query, Severity, StoreError};
 
 use super::node_fields::{self, FIELDS, Shown, Wanted, find, valid_uuid};
+use super::policies::of_change;
 use super::versions::Minor;
 use super::{Ask, access};
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ use crate::page::{self, Parameters};
 pub(super) const NAME_POOL: &str = "node-name";
 
 pub(super) fn shown(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Value {
-    node_fields::show(&Shown { node, is_admin: ask.caller.is_admin(), minor: ask.minor }, wanted, &ask.base)
+    node_fields::show(&Shown { node, may: &|rule| access::may(ask, rule, node), minor: ask.minor }, wanted, &ask.base)
 }
 
 /// The fields a request asks for.
@@ -60,13 +61,14 @@ pub(super) async fn list_detail(ask: Ask, Parameters(query): Parameters) -> Resu
 async fn listing(ask: &Ask, query: &HashMap<String, String>, usual: Wanted, path: &str) -> Result<Response, Failure> {
     let wanted = wanted(ask, query, usual)?;
     let filters = filters(ask, query)?;
+    let all = access::lists_all(ask, "baremetal:node:list_all", "baremetal:node:list")?;
     let mut nodes: Vec<Object<Node>> = ask.app.store.list(&Query::<Node>::new()).await?;
-    nodes.retain(|node| access::sees(ask, node) && filters.iter().all(|filter| filter(node)));
+    nodes.retain(|node| (all || access::may(ask, "baremetal:node:get", node)) && filters.iter().all(|filter| filter(node)));
     let sort_key = query.get("sort_key").map_or("id", String::as_str);
     if sort_key != "id" {
         let field = find(sort_key, ask.minor)
             .ok_or_else(|| Failure::BadRequest(format!("The sort_key value \"{sort_key}\" is an invalid field for sorting")))?;
-        let key = |node: &Object<Node>| (field.show)(&Shown { node, is_admin: ask.caller.is_admin(), minor: ask.minor });
+        let key = |node: &Object<Node>| (field.show)(&Shown { node, may: &|rule| access::may(ask, rule, node), minor: ask.minor });
         nodes.sort_by(|a, b| compare(&key(a), &key(b)).then_with(|| a.id.cmp(&b.id)));
     }
     if page::descending(query)? {
@@ -135,7 +137,7 @@ pub(super) async fn show(ask: Ask, Path(ident): Path<String>, Parameters(query):
 }
 
 pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
-    access::admin(&ask)?;
+    access::require_any(&ask, "baremetal:node:create")?;
     if ask.minor < Minor(11) {
         // Before 1.11 a node started as available; here none is offered before it was proven erased and isolated.
         return Err(Failure::NotAcceptable("nodes can be enrolled from version 1.11 on".into()));
@@ -212,16 +214,13 @@ fn taken(error: StoreError, node: &Object<Node>) -> Failure {
 
 pub(super) async fn update(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     let operations = json_patch::parse(&body).map_err(|error| Failure::BadRequest(error.0))?;
-    access::node(&ask, &ident).await?;
-    // A project that has the machine says what it runs; the rest is the operator's.
-    let only_instance = operations.iter().all(|operation| operation.attribute() == "instance_info");
-    if only_instance {
-        access::user(&ask)?
-    } else {
-        access::admin(&ask)?
-    };
+    let mut rules: Vec<&str> = operations.iter().map(|operation| of_change(operation.attribute())).collect();
+    if rules.is_empty() {
+        rules.push("baremetal:node:update");
+    }
     for _ in 0..crate::race::RACES {
         let before = access::node(&ask, &ident).await?;
+        rules.iter().try_for_each(|rule| access::require(&ask, rule, &before))?;
         let after = patched(&before, &operations, ask.minor)?;
         let batch = names(Batch::wishes(), Some(&before.name), &after).want(&after).wake(&after.id);
         match ask.app.store.apply(batch).await {
@@ -282,8 +281,7 @@ fn allowed(before: &Object<Node>, after: &Object<Node>) -> Result<(), Failure> {
 
 pub(super) async fn delete(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
-        let node = access::node(&ask, &ident).await?;
-        access::admin(&ask)?;
+        let node = access::permitted(&ask, &ident, "baremetal:node:delete").await?;
         removable(&node)?;
         let ports = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
         let mut batch = Batch::wishes().free_held(NAME_POOL, node.id.as_str());

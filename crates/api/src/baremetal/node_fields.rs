@@ -11,7 +11,8 @@ use crate::resource::value::boolean;
 /// A node as one caller may see it.
 pub(super) struct Shown<'a> {
     pub node: &'a Object<Node>,
-    pub is_admin: bool,
+    /// Whether a rule lets the caller, of this node.
+    pub may: &'a dyn Fn(&str) -> bool,
     pub minor: Minor,
 }
 
@@ -105,9 +106,9 @@ pub(super) static FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field("driver_info", 1, |it| match it.is_admin {
+    field("driver_info", 1, |it| match (it.may)("baremetal:node:get:driver_info") {
         true => Value::Object(it.node.desired.driver_info.masked()),
-        false => redacted(),
+        false => json!({"content": redacted("baremetal:node:get:driver_info")}),
     })
     .write(
         |node| Value::Object(node.desired.driver_info.0.clone()),
@@ -116,7 +117,10 @@ pub(super) static FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field("driver_internal_info", 3, |it| if it.is_admin { internal(it.node) } else { redacted() }),
+    field("driver_internal_info", 3, |it| match (it.may)("baremetal:node:get:driver_internal_info") {
+        true => internal(it.node),
+        false => json!({"content": redacted("baremetal:node:get:driver_internal_info")}),
+    }),
     field("properties", 1, |it| Value::Object(it.node.desired.properties.clone())).write(
         |node| Value::Object(node.desired.properties.clone()),
         |node, value| {
@@ -166,7 +170,7 @@ pub(super) static FIELDS: &[Field] = &[
             Ok(())
         },
     ),
-    field("last_error", 1, |it| json!(it.node.observed.last_error)),
+    field("last_error", 1, |it| last_error(it.node, it.may)),
     // Leases of the engine are short and never the client's business.
     field("reservation", 1, |_| Value::Null),
     field("provision_updated_at", 1, |it| time(it.node.observed.state_since)),
@@ -183,8 +187,16 @@ fn name(node: &Object<Node>) -> Value {
     if node.name.is_empty() { Value::Null } else { json!(node.name) }
 }
 
-fn redacted() -> Value {
-    json!({"content": "** Redacted - requires the admin role **"})
+fn redacted(rule: &str) -> String {
+    format!("** Redacted - requires {rule} permission. **")
+}
+
+/// The last error, or that it is not for the caller's eyes: it may tell of the operator's network.
+pub(super) fn last_error(node: &Object<Node>, may: &dyn Fn(&str) -> bool) -> Value {
+    match &node.observed.last_error {
+        Some(_) if !may("baremetal:node:get:last_error") => json!(redacted("baremetal:node:get:last_error")),
+        error => json!(error),
+    }
 }
 
 pub(super) fn time(at: Option<Timestamp>) -> Value {
@@ -333,20 +345,20 @@ mod tests {
     fn secrets_are_masked_and_survive_being_sent_back() {
         let mut node = node();
         let view = |node: &Object<Node>| {
-            show(&Shown { node, is_admin: true, minor: Minor(78) }, &Wanted::All, "http://x/baremetal")["driver_info"].clone()
+            show(&Shown { node, may: &|_| true, minor: Minor(78) }, &Wanted::All, "http://x/baremetal")["driver_info"].clone()
         };
         let shown = view(&node);
         assert_eq!(shown["redfish_password"], "******");
         set(&mut node, "driver_info", shown).unwrap();
         assert_eq!(node.desired.driver_info.text("redfish_password"), Some("hunter2"));
-        let other = show(&Shown { node: &node, is_admin: false, minor: Minor(78) }, &Wanted::All, "http://x/baremetal");
+        let other = show(&Shown { node: &node, may: &|_| false, minor: Minor(78) }, &Wanted::All, "http://x/baremetal");
         assert!(!other.to_string().contains("8101"), "a lessee must not learn the BMC's address");
     }
 
     #[test]
     fn fields_appear_with_their_version() {
         let node = node();
-        let at = |minor| show(&Shown { node: &node, is_admin: true, minor: Minor(minor) }, &Wanted::All, "http://x");
+        let at = |minor| show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::All, "http://x");
         for (name, since) in [("name", 5), ("resource_class", 21), ("owner", 50), ("description", 51), ("lessee", 65)] {
             assert!(at(since - 1).get(name).is_none(), "{name}");
             assert!(at(since).get(name).is_some(), "{name}");

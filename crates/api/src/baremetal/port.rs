@@ -230,10 +230,11 @@ pub(super) async fn listing(ask: &Ask, query: &HashMap<String, String>, detail: 
             _ => return Err(Failure::BadRequest(format!("Unknown argument: \"{key}\""))),
         }
     }
+    let all = access::lists_all(ask, "baremetal:port:list_all", "baremetal:port:list")?;
     let mut ports = ask.app.store.list(&find).await?;
-    if !ask.caller.is_admin() {
+    if !all {
         let nodes = ask.app.store.list(&Query::<Node>::new()).await?;
-        ports.retain(|port| nodes.iter().any(|node| node.id == port.desired.node_id && access::sees(ask, node)));
+        ports.retain(|port| nodes.iter().any(|node| node.id == port.desired.node_id && access::may(ask, "baremetal:port:get", node)));
     }
     match query.get("sort_key").map(String::as_str) {
         Some("address") => ports.sort_by(|a, b| a.desired.address.cmp(&b.desired.address)),
@@ -257,7 +258,8 @@ async fn find(ask: &Ask, text: &str) -> Result<(Object<BaremetalPort>, Object<No
         None => None,
     };
     let port = port.ok_or_else(missing)?;
-    let node = ask.app.store.get(&port.desired.node_id).await?.filter(|node| access::sees(ask, node)).ok_or_else(missing)?;
+    let node =
+        ask.app.store.get(&port.desired.node_id).await?.filter(|node| access::may(ask, "baremetal:port:get", node)).ok_or_else(missing)?;
     Ok((port, node))
 }
 
@@ -302,16 +304,22 @@ fn taken(error: StoreError, port: &Object<BaremetalPort>) -> Failure {
 }
 
 pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
-    access::admin(&ask)?;
     let Value::Object(mut body) = body else { return Err(Failure::BadRequest("a port is an object".into())) };
     let id: Id<BaremetalPort> = node_fields::new_id(&mut body).map_err(Failure::BadRequest)?;
     let node = match body.remove("node_uuid") {
         Some(Value::String(node)) => match access::node(&ask, &node).await {
-            Err(Failure::NotFound { .. }) => return Err(Failure::BadRequest(format!("Node {node} could not be found."))),
+            Err(Failure::NotFound { .. }) => {
+                access::require_any(&ask, "baremetal:port:create")?;
+                return Err(Failure::BadRequest(format!("Node {node} could not be found.")));
+            }
             other => other?,
         },
-        _ => return Err(Failure::BadRequest("Mandatory field missing: node_uuid".into())),
+        _ => {
+            access::require_any(&ask, "baremetal:port:create")?;
+            return Err(Failure::BadRequest("Mandatory field missing: node_uuid".into()));
+        }
     };
+    access::require(&ask, "baremetal:port:create", &node)?;
     if !body.contains_key("address") {
         return Err(Failure::BadRequest("Mandatory field missing: address".into()));
     }
@@ -345,7 +353,7 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, Json(body): Json<Va
     let operations = json_patch::parse(&body).map_err(|error| Failure::BadRequest(error.0))?;
     for _ in 0..crate::race::RACES {
         let (before, node) = find(&ask, &id).await?;
-        access::admin(&ask)?;
+        access::require(&ask, "baremetal:port:update", &node)?;
         let after = patched(&before, &operations, ask.minor)?;
         let mut batch = Batch::wishes().require(&node.id);
         let (old, new) = (&before.desired, &after.desired);
@@ -394,7 +402,7 @@ fn patched(before: &Object<BaremetalPort>, operations: &[Operation], minor: Mino
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
         let (port, node) = find(&ask, &id).await?;
-        access::admin(&ask)?;
+        access::require(&ask, "baremetal:port:delete", &node)?;
         steady(&node, "the port cannot be removed")?;
         match ask.app.store.apply(released(Batch::wishes().require(&node.id), &port).wake(&node.id)).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),

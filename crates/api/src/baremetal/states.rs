@@ -21,7 +21,7 @@ use crate::page::Parameters;
 const MAX_CONFIGDRIVE: usize = 1024 * 1024;
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    let node = access::node(&ask, &ident).await?;
+    let node = access::permitted(&ask, &ident, "baremetal:node:get_states").await?;
     let (state, target) = shown_state(&node);
     Ok(Json(json!({
         "power_state": node.observed.power.map(|power| power.as_str()),
@@ -29,7 +29,7 @@ pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response
         "provision_state": state,
         "target_provision_state": target,
         "provision_updated_at": node_fields::time(node.observed.state_since),
-        "last_error": node.observed.last_error,
+        "last_error": node_fields::last_error(&node, &|rule| access::may(&ask, rule, &node)),
         "console_enabled": false,
         "raid_config": {},
         "target_raid_config": {},
@@ -41,10 +41,11 @@ pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response
 async fn change(
     ask: &Ask,
     ident: &str,
+    rule: &str,
     decide: impl Fn(&mut Object<Node>) -> Result<Batch<store::Wishes>, Failure>,
 ) -> Result<Object<Node>, Failure> {
     for _ in 0..crate::race::RACES {
-        let mut node = access::node(ask, ident).await?;
+        let mut node = access::permitted(ask, ident, rule).await?;
         let batch = decide(&mut node)?;
         match ask.app.store.apply(batch.want(&node).wake(&node.id)).await {
             Ok(()) => return Ok(node),
@@ -60,8 +61,8 @@ fn target(body: &Value) -> Result<&str, Failure> {
 }
 
 pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
-    access::node(&ask, &ident).await?;
-    access::user(&ask)?;
+    let rule = "baremetal:node:set_power_state";
+    access::permitted(&ask, &ident, rule).await?;
     let asked = target(&body)?;
     let verb = match asked {
         "power on" => PowerVerb::On,
@@ -74,7 +75,7 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
         }
         _ => return Err(Failure::BadRequest(format!("'{asked}' is not a power state: power on, power off, rebooting"))),
     };
-    change(&ask, &ident, |node| {
+    change(&ask, &ident, rule, |node| {
         if is_busy(node) || node_fields::target_power(node).is_some() {
             return Err(locked(node));
         }
@@ -95,7 +96,8 @@ fn locked(node: &Object<Node>) -> Failure {
 const OTHER_VERBS: &[&str] = &["inspect", "clean", "adopt", "rebuild", "rescue", "unrescue", "abort", "unhold", "service"];
 
 pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
-    let node = access::node(&ask, &ident).await?;
+    let rule = "baremetal:node:set_provision_state";
+    let node = access::permitted(&ask, &ident, rule).await?;
     let asked = target(&body)?;
     let verb = Verb::parse(asked).ok_or_else(|| {
         let why = if OTHER_VERBS.contains(&asked) { "is not offered" } else { "is not a provision state one can ask for" };
@@ -105,8 +107,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
         Verb::Manage | Verb::Provide if ask.minor < Minor(4) => {
             return Err(Failure::NotAcceptable(format!("'{asked}' came with version 1.4")));
         }
-        Verb::Manage | Verb::Provide => access::admin(&ask)?,
-        Verb::Deploy | Verb::Undeploy => access::user(&ask)?,
+        Verb::Manage | Verb::Provide | Verb::Deploy | Verb::Undeploy => {}
     }
     for key in ["clean_steps", "deploy_steps", "service_steps", "rescue_password", "runbook", "disable_ramdisk"] {
         if body.get(key).is_some_and(|it| !it.is_null()) {
@@ -121,7 +122,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
     if verb == Verb::Deploy {
         deployable(&ask, &node).await?;
     }
-    change(&ask, &ident, |node| {
+    change(&ask, &ident, rule, |node| {
         let seen = &node.observed;
         let pending = node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled);
         if pending {
@@ -186,7 +187,9 @@ async fn deployable(ask: &Ask, node: &Object<Node>) -> Result<(), Failure> {
         Some(id) => ask.app.store.get(&id).await?,
         None => None,
     };
-    let image = image.filter(|image| crate::image::sees(&ask.caller, image)).ok_or_else(|| bad(format!("there is no image '{source}'")))?;
+    let image = image
+        .filter(|image| crate::image::sees(&ask.app, &ask.caller, image))
+        .ok_or_else(|| bad(format!("there is no image '{source}'")))?;
     if image.desired.status != ImageStatus::Active {
         return Err(bad(format!("image {source} has no data")));
     }
@@ -197,8 +200,8 @@ async fn deployable(ask: &Ask, node: &Object<Node>) -> Result<(), Failure> {
 }
 
 pub(super) async fn set_maintenance(ask: Ask, Path(ident): Path<String>, body: axum::body::Bytes) -> Result<Response, Failure> {
-    access::node(&ask, &ident).await?;
-    access::admin(&ask)?;
+    let rule = "baremetal:node:set_maintenance";
+    access::permitted(&ask, &ident, rule).await?;
     let body: Value = if body.is_empty() {
         Value::Null
     } else {
@@ -209,17 +212,18 @@ pub(super) async fn set_maintenance(ask: Ask, Path(ident): Path<String>, body: a
         Some(Value::String(text)) if text.len() <= 4096 => Some(text.clone()),
         Some(_) => return Err(Failure::BadRequest("reason: a string of at most 4096 bytes".into())),
     };
-    maintenance(&ask, &ident, true, reason).await
+    maintenance(&ask, &ident, rule, Some(reason)).await
 }
 
 pub(super) async fn unset_maintenance(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    access::node(&ask, &ident).await?;
-    access::admin(&ask)?;
-    maintenance(&ask, &ident, false, None).await
+    maintenance(&ask, &ident, "baremetal:node:clear_maintenance", None).await
 }
 
-async fn maintenance(ask: &Ask, ident: &str, on: bool, reason: Option<String>) -> Result<Response, Failure> {
-    change(ask, ident, |node| {
+/// Takes the node out of service, for a reason if there is one, or with none puts it back.
+async fn maintenance(ask: &Ask, ident: &str, rule: &str, out: Option<Option<String>>) -> Result<Response, Failure> {
+    let on = out.is_some();
+    let reason = out.flatten();
+    change(ask, ident, rule, |node| {
         node.desired.maintenance = on;
         node.desired.maintenance_reason.clone_from(&reason);
         let event = if on { "maintenance set" } else { "maintenance unset" };
@@ -231,8 +235,7 @@ async fn maintenance(ask: &Ask, ident: &str, on: bool, reason: Option<String>) -
 
 /// `GET …/validate`: whether what each interface needs is there.
 pub(super) async fn validate(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    let node = access::node(&ask, &ident).await?;
-    access::user(&ask)?;
+    let node = access::permitted(&ask, &ident, "baremetal:node:validate").await?;
     let verdict = |result: Result<(), String>| match result {
         Ok(()) => json!({"result": true}),
         Err(reason) => json!({"result": false, "reason": reason}),
@@ -300,7 +303,7 @@ async fn events_of(ask: &Ask, ident: &str) -> Result<Object<Node>, Failure> {
     if ask.minor < Minor(78) {
         return Err(Failure::not_found("Resource", "history"));
     }
-    access::node(ask, ident).await
+    access::permitted(ask, ident, "baremetal:node:history:get").await
 }
 
 fn event(ask: &Ask, node: &Object<Node>, line: &store::HistoryLine) -> Value {

@@ -24,7 +24,7 @@ fn since(ask: &Ask) -> Result<(), Failure> {
 
 pub(super) async fn list(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     since(&ask)?;
-    let node = access::node(&ask, &ident).await?;
+    let node = access::permitted(&ask, &ident, "baremetal:node:vif:list").await?;
     let vifs: Vec<Value> = node.desired.vifs.iter().map(|id| json!({ "id": id })).collect();
     Ok(Json(json!({ "vifs": vifs })).into_response())
 }
@@ -42,17 +42,17 @@ fn changeable(node: &Object<Node>) -> Result<(), Failure> {
 
 pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     since(&ask)?;
-    access::node(&ask, &ident).await?;
-    access::user(&ask)?;
+    let rule = "baremetal:node:vif:attach";
+    access::permitted(&ask, &ident, rule).await?;
     let text = body.get("id").and_then(Value::as_str).ok_or_else(|| Failure::BadRequest("Mandatory field missing: id".into()))?;
     let vif: Id<Port> = parse_id(text).ok_or_else(|| Failure::BadRequest(format!("'{text}' is not the UUID of a port")))?;
     if let Some(other) = ["port_uuid", "portgroup_uuid"].iter().find(|key| body.get(**key).is_some_and(|it| !it.is_null())) {
         return Err(Failure::BadRequest(format!("{other}: choosing the card is not offered; ports take cards in order")));
     }
     for _ in 0..crate::race::RACES {
-        let mut node = access::node(&ask, &ident).await?;
+        let mut node = access::permitted(&ask, &ident, rule).await?;
         changeable(&node)?;
-        let port = port(&ask, &vif).await?;
+        let port = port(&ask, &node, &vif).await?;
         if holds(&node, &vif) {
             return Err(attached(&vif));
         }
@@ -86,22 +86,20 @@ fn attached(vif: &Id<Port>) -> Failure {
     Failure::Conflict(format!("Unable to attach VIF because VIF {vif} is already attached to a node."))
 }
 
-/// The port, if the caller sees it.
-async fn port(ask: &Ask, id: &Id<Port>) -> Result<Object<Port>, Failure> {
-    let found = ask.app.store.get(id).await?;
-    found
-        .filter(|port| {
-            !port.is_deleting() && (ask.caller.is_admin() || (port.project_id.is_some() && port.project_id == ask.caller.project_id))
-        })
-        .ok_or_else(|| Failure::BadRequest(format!("there is no port {id}")))
+/// The port, if the caller sees it. Administrators of machines attach any: with a token of the system the network service has no say.
+async fn port(ask: &Ask, node: &Object<Node>, id: &Id<Port>) -> Result<Object<Port>, Failure> {
+    let missing = || Failure::BadRequest(format!("there is no port {id}"));
+    let port = ask.app.store.get(id).await?.filter(|port: &Object<Port>| !port.is_deleting()).ok_or_else(missing)?;
+    let is_seen = access::may(ask, "baremetal:is_admin", node) || crate::network::sees_port(&ask.app, &ask.caller, &port).await?;
+    if is_seen { Ok(port) } else { Err(missing()) }
 }
 
 pub(super) async fn detach(ask: Ask, Path((ident, text)): Path<(String, String)>) -> Result<Response, Failure> {
     since(&ask)?;
-    access::node(&ask, &ident).await?;
-    access::user(&ask)?;
+    let rule = "baremetal:node:vif:detach";
+    access::permitted(&ask, &ident, rule).await?;
     for _ in 0..crate::race::RACES {
-        let mut node = access::node(&ask, &ident).await?;
+        let mut node = access::permitted(&ask, &ident, rule).await?;
         let vif = parse_id(&text).filter(|vif| holds(&node, vif)).ok_or_else(|| {
             Failure::BadRequest(format!("Unable to detach VIF {text} from node {} because it is not attached to it.", node.id))
         })?;

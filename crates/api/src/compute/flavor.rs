@@ -12,9 +12,11 @@ use model::{Id, Object};
 use serde_json::{Map, Value, json};
 use store::{Batch, Query, StoreError};
 
+use super::policies::of_project;
 use super::{Ask, wire};
 use crate::App;
 use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
 use crate::microversion::Version;
 use crate::page::{self, Parameters};
@@ -23,8 +25,28 @@ use crate::page::{self, Parameters};
 const NAME_POOL: &str = "flavor-name";
 
 /// Projects cannot be given access to a flavor one by one here, so one that is not public is the administrators'.
-fn sees(caller: &Caller, flavor: &Object<Flavor>) -> bool {
-    caller.is_admin() || flavor.desired.is_public
+fn sees(app: &App, caller: &Caller, flavor: &Object<Flavor>) -> bool {
+    flavor.desired.is_public || manages(app, caller)
+}
+
+fn manages(app: &App, caller: &Caller) -> bool {
+    allows(app, caller, "compute:context_is_admin", &json!({}))
+}
+
+/// Refuses whom the rule does not let.
+fn require(ask: &Ask, rule: &str) -> Result<(), Failure> {
+    enforce(&ask.app, &ask.caller, rule, &of_project(ask.caller.project_id.as_ref()))
+}
+
+/// The flavor as its detail is shown: with extra specs to those who may list them.
+fn detail(ask: &Ask, flavor: &Object<Flavor>) -> Value {
+    let mut out = wire::flavor(flavor, ask.version, &ask.base);
+    let target = of_project(ask.caller.project_id.as_ref());
+    if let Some(map) = out.as_object_mut().filter(|_| !allows(&ask.app, &ask.caller, "os_compute_api:os-flavor-extra-specs:index", &target))
+    {
+        map.remove("extra_specs");
+    }
+    out
 }
 
 /// The flavor of that id or, if there is none, of that name.
@@ -32,10 +54,10 @@ pub(crate) async fn find(app: &App, caller: &Caller, ident: &str) -> Result<Opti
     if let Some(id) = Id::parse(ident)
         && let Some(flavor) = app.store.get(&id).await?
     {
-        return Ok(Some(flavor).filter(|flavor| sees(caller, flavor)));
+        return Ok(Some(flavor).filter(|flavor| sees(app, caller, flavor)));
     }
     let named = app.store.list(&Query::<Flavor>::new().name(ident)).await?;
-    Ok(named.into_iter().find(|flavor| sees(caller, flavor)))
+    Ok(named.into_iter().find(|flavor| sees(app, caller, flavor)))
 }
 
 async fn flavor(ask: &Ask, id: &str) -> Result<Object<Flavor>, Failure> {
@@ -43,25 +65,25 @@ async fn flavor(ask: &Ask, id: &str) -> Result<Object<Flavor>, Failure> {
         Some(id) => ask.app.store.get::<Flavor>(&id).await?,
         None => None,
     };
-    found.filter(|flavor| sees(&ask.caller, flavor)).ok_or_else(|| Failure::not_found("Flavor", id))
+    found.filter(|flavor| sees(&ask.app, &ask.caller, flavor)).ok_or_else(|| Failure::not_found("Flavor", id))
 }
 
 pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
-    listing(&ask, &query, "flavors", wire::flavor_brief).await
+    listing(&ask, &query, "flavors", |ask, flavor| wire::flavor_brief(flavor, ask.version, &ask.base)).await
 }
 
 pub(super) async fn list_detail(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
-    listing(&ask, &query, "flavors/detail", wire::flavor).await
+    listing(&ask, &query, "flavors/detail", detail).await
 }
 
 async fn listing(
     ask: &Ask,
     query: &HashMap<String, String>,
     path: &str,
-    show: fn(&Object<Flavor>, Version, &str) -> Value,
+    show: fn(&Ask, &Object<Flavor>) -> Value,
 ) -> Result<Response, Failure> {
     let mut flavors: Vec<Object<Flavor>> = ask.app.store.list(&Query::<Flavor>::new()).await?;
-    flavors.retain(|flavor| sees(&ask.caller, flavor));
+    flavors.retain(|flavor| sees(&ask.app, &ask.caller, flavor));
     let number = |key: &str| match query.get(key) {
         None => Ok(0),
         Some(text) => text.parse::<u64>().map_err(|_| Failure::BadRequest(format!("Invalid {key} filter [{text}]"))),
@@ -71,7 +93,7 @@ async fn listing(
     // Without the parameter administrators too see the public ones only; `None` means all.
     let asked = query.get("is_public").map(|it| it.to_ascii_lowercase());
     let wanted = if asked.as_deref() == Some("none") { None } else { Some(page::flag(query, "is_public")?.unwrap_or(true)) };
-    if let Some(public) = wanted.filter(|_| ask.caller.is_admin()) {
+    if let Some(public) = wanted.filter(|_| manages(&ask.app, &ask.caller)) {
         flavors.retain(|flavor| flavor.desired.is_public == public);
     }
     let key: fn(&Object<Flavor>) -> (u64, String) = match query.get("sort_key").map_or("flavorid", String::as_str) {
@@ -88,7 +110,7 @@ async fn listing(
         flavors.reverse();
     }
     let (flavors, next) = page::cut(flavors, query, |flavor| flavor.id.as_str())?;
-    let items: Vec<Value> = flavors.iter().map(|flavor| show(flavor, ask.version, &ask.base)).collect();
+    let items: Vec<Value> = flavors.iter().map(|flavor| show(ask, flavor)).collect();
     let mut out = Map::from_iter([("flavors".to_owned(), Value::Array(items))]);
     if let Some(marker) = next {
         let href = page::next(&format!("{}/v2.1/{path}", ask.base), query, &marker);
@@ -98,7 +120,7 @@ async fn listing(
 }
 
 fn one(ask: &Ask, flavor: &Object<Flavor>) -> Response {
-    Json(json!({ "flavor": wire::flavor(flavor, ask.version, &ask.base) })).into_response()
+    Json(json!({ "flavor": detail(ask, flavor) })).into_response()
 }
 
 pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
@@ -106,7 +128,7 @@ pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Response, F
 }
 
 pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
-    ask.caller.require_admin()?;
+    require(&ask, "os_compute_api:os-flavor-manage:create")?;
     let flavor = wire::new_flavor(&body, ask.version).map_err(Failure::BadRequest)?;
     let batch = Batch::wishes().hold(NAME_POOL, &flavor.name, flavor.id.as_str()).create(&flavor);
     match ask.app.store.apply(batch).await {
@@ -118,8 +140,13 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
 }
 
 /// Reads the flavor, changes it, writes it; again if somebody else was faster.
-async fn change(ask: &Ask, id: &str, decide: impl Fn(&mut Object<Flavor>) -> Result<(), Failure>) -> Result<Object<Flavor>, Failure> {
-    ask.caller.require_admin()?;
+async fn change(
+    ask: &Ask,
+    rule: &str,
+    id: &str,
+    decide: impl Fn(&mut Object<Flavor>) -> Result<(), Failure>,
+) -> Result<Object<Flavor>, Failure> {
+    require(ask, rule)?;
     for _ in 0..crate::race::RACES {
         let mut flavor = flavor(ask, id).await?;
         decide(&mut flavor)?;
@@ -148,7 +175,7 @@ pub(super) async fn describe(ask: Ask, Path(id): Path<String>, Json(body): Json<
             ));
         }
     };
-    let flavor = change(&ask, &id, |flavor| {
+    let flavor = change(&ask, "os_compute_api:os-flavor-manage:update", &id, |flavor| {
         flavor.desired.description.clone_from(&text);
         Ok(())
     })
@@ -157,7 +184,7 @@ pub(super) async fn describe(ask: Ask, Path(id): Path<String>, Json(body): Json<
 }
 
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
-    ask.caller.require_admin()?;
+    require(&ask, "os_compute_api:os-flavor-manage:delete")?;
     for _ in 0..crate::race::RACES {
         let flavor = flavor(&ask, &id).await?;
         in_use(&ask, &flavor).await?;
@@ -187,11 +214,13 @@ async fn in_use(ask: &Ask, flavor: &Object<Flavor>) -> Result<(), Failure> {
 }
 
 pub(super) async fn specs(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
+    require(&ask, "os_compute_api:os-flavor-extra-specs:index")?;
     let flavor = flavor(&ask, &id).await?;
     Ok(Json(json!({ "extra_specs": flavor.desired.extra_specs })).into_response())
 }
 
 pub(super) async fn spec(ask: Ask, Path((id, key)): Path<(String, String)>) -> Result<Response, Failure> {
+    require(&ask, "os_compute_api:os-flavor-extra-specs:show")?;
     let flavor = flavor(&ask, &id).await?;
     let value = flavor.desired.extra_specs.get(&key).ok_or_else(|| Failure::not_found("Extra spec", &key))?;
     Ok(Json(json!({ key: value })).into_response())
@@ -200,7 +229,7 @@ pub(super) async fn spec(ask: Ask, Path((id, key)): Path<(String, String)>) -> R
 pub(super) async fn add_specs(ask: Ask, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     let specs = body.get("extra_specs").ok_or_else(|| Failure::BadRequest("'extra_specs' is a required property".into()))?;
     let specs = wire::extra_specs(specs).map_err(Failure::BadRequest)?;
-    change(&ask, &id, |flavor| {
+    change(&ask, "os_compute_api:os-flavor-extra-specs:create", &id, |flavor| {
         flavor.desired.extra_specs.extend(specs.clone());
         if flavor.desired.extra_specs.len() > 128 {
             return Err(Failure::BadRequest("a flavor has at most 128 extra specs".into()));
@@ -215,7 +244,7 @@ pub(super) async fn put_spec(ask: Ask, Path((id, key)): Path<(String, String)>, 
     let specs = wire::extra_specs(&body).map_err(Failure::BadRequest)?;
     let value = specs.get(&key).filter(|_| specs.len() == 1).cloned();
     let value = value.ok_or_else(|| Failure::BadRequest("Request body and URI mismatch".into()))?;
-    change(&ask, &id, |flavor| {
+    change(&ask, "os_compute_api:os-flavor-extra-specs:update", &id, |flavor| {
         flavor.desired.extra_specs.insert(key.clone(), value.clone());
         Ok(())
     })
@@ -224,7 +253,8 @@ pub(super) async fn put_spec(ask: Ask, Path((id, key)): Path<(String, String)>, 
 }
 
 pub(super) async fn delete_spec(ask: Ask, Path((id, key)): Path<(String, String)>) -> Result<Response, Failure> {
-    change(&ask, &id, |flavor| flavor.desired.extra_specs.remove(&key).map(drop).ok_or_else(|| Failure::not_found("Extra spec", &key)))
-        .await?;
+    let rule = "os_compute_api:os-flavor-extra-specs:delete";
+    let missing = || Failure::not_found("Extra spec", &key);
+    change(&ask, rule, &id, |flavor| flavor.desired.extra_specs.remove(&key).map(drop).ok_or_else(missing)).await?;
     Ok(StatusCode::OK.into_response())
 }

@@ -2,6 +2,7 @@
 
 mod flavor;
 mod keypair;
+pub(crate) mod policies;
 mod ssh_key;
 mod versions;
 mod wire;

@@ -6,25 +6,16 @@ use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use model::Object;
-use model::container_infra::Cluster;
 use serde_json::{Value, json};
 use store::{Batch, Severity};
 
+use super::policies::of_cluster;
 use super::{Ask, cluster, wire};
 use crate::failure::Failure;
 use crate::page::Parameters;
 
 /// Longest request that is signed, in bytes.
 const MAX_REQUEST: usize = 16 * 1024;
-
-/// Only who made the cluster, and administrators, get at its certificates: they are the keys to it.
-fn owner(ask: &Ask, cluster: &Object<Cluster>) -> Result<(), Failure> {
-    if ask.caller.is_admin() || cluster.desired.user_id == ask.caller.user_id.as_str() {
-        return Ok(());
-    }
-    Err(Failure::Forbidden("certificates are given to the user who made the cluster".into()))
-}
 
 /// Magnum has several authorities for Kubernetes; a swarm has one.
 fn kind(kind: Option<&str>) -> Result<(), Failure> {
@@ -36,7 +27,7 @@ fn kind(kind: Option<&str>) -> Result<(), Failure> {
 
 pub(super) async fn authority(ask: Ask, Path(ident): Path<String>, Parameters(query): Parameters) -> Result<Response, Failure> {
     let cluster = cluster::find(&ask, &ident).await?;
-    owner(&ask, &cluster)?;
+    ask.require("certificate:get", &of_cluster(&cluster))?;
     kind(query.get("ca_cert_type").map(String::as_str))?;
     Ok(Json(json!({
         "cluster_uuid": cluster.id,
@@ -59,8 +50,7 @@ pub(super) async fn sign(ask: Ask, Json(body): Json<Value>) -> Result<Response, 
         Err(Failure::NotFound { .. }) => return Err(Failure::BadRequest(format!("Cluster {ident} could not be found."))),
         other => other?,
     };
-    owner(&ask, &cluster)?;
-    ask.caller.require_role("member")?;
+    ask.require("certificate:create", &of_cluster(&cluster))?;
     kind(text("ca_cert_type")?)?;
     if cluster.is_deleting() {
         return Err(Failure::Conflict(format!("Cluster {ident} is being deleted.")));

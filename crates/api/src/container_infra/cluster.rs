@@ -15,6 +15,7 @@ use model::{Id, Object};
 use serde_json::{Value, json};
 use store::{Batch, Query, Severity, StoreError};
 
+use super::policies::{of_cluster, of_project};
 use super::request::ClusterRequest;
 use super::template;
 use super::{Ask, labels, wire};
@@ -30,7 +31,7 @@ const QUOTA: u64 = 20;
 /// # Errors
 /// `NotFound`, also for what the caller does not see; `Conflict` if several have the name.
 pub(super) async fn find(ask: &Ask, ident: &str) -> Result<Object<Cluster>, Failure> {
-    let sees = |it: &Object<Cluster>| ask.caller.sees(it.project_id.as_ref());
+    let sees = |it: &Object<Cluster>| ask.may("cluster:get", &of_cluster(it));
     if let Some(id) = Id::parse(ident)
         && let Some(found) = ask.app.store.get(&id).await?.filter(sees)
     {
@@ -46,22 +47,23 @@ pub(super) async fn find(ask: &Ask, ident: &str) -> Result<Object<Cluster>, Fail
 }
 
 pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
-    listing(&ask, &query, "clusters", wire::cluster_brief).await
+    listing(&ask, &query, "cluster:get_all", "clusters", wire::cluster_brief).await
 }
 
 pub(super) async fn list_detail(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
-    listing(&ask, &query, "clusters/detail", wire::cluster).await
+    listing(&ask, &query, "cluster:detail", "clusters/detail", wire::cluster).await
 }
 
 async fn listing(
     ask: &Ask,
     query: &std::collections::HashMap<String, String>,
+    rule: &str,
     path: &str,
     show: fn(&Object<Cluster>, &str) -> Value,
 ) -> Result<Response, Failure> {
-    ask.caller.require_role("reader")?;
+    ask.require(rule, &ask.own())?;
     let mut found: Vec<Object<Cluster>> = ask.app.store.list(&Query::<Cluster>::new().with_deleted()).await?;
-    found.retain(|it| ask.caller.sees(it.project_id.as_ref()));
+    found.retain(|it| ask.may("cluster:get", &of_cluster(it)));
     template::sort(&mut found, query, |it, key| wire::cluster(it, "").get(key).cloned())?;
     let (found, next) = page::cut(found, query, |it| it.id.as_str())?;
     let items = found.iter().map(|it| show(it, &ask.base)).collect();
@@ -74,7 +76,7 @@ pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response
 }
 
 pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
-    ask.caller.require_role("member")?;
+    ask.require("cluster:create", &ask.own())?;
     let project = ask.caller.project()?.clone();
     let Value::Object(body) = body else { return Err(Failure::BadRequest("a cluster is an object".into())) };
     let request = ClusterRequest::read(&body).map_err(Failure::BadRequest)?;
@@ -246,7 +248,7 @@ async fn desired(
 pub(super) async fn update(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     let operations = json_patch::parse(&body).map_err(|error| Failure::BadRequest(error.0))?;
     let cluster = find(&ask, &ident).await?;
-    ask.caller.require_role("member")?;
+    ask.require("cluster:update", &of_cluster(&cluster))?;
     let node_count = json!(cluster.desired.node_count);
     for operation in &operations {
         let same = match &operation.change {
@@ -265,7 +267,7 @@ pub(super) async fn update(ask: Ask, Path(ident): Path<String>, Json(body): Json
 pub(super) async fn delete(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
         let cluster = find(&ask, &ident).await?;
-        ask.caller.require_role("member")?;
+        ask.require("cluster:delete", &of_cluster(&cluster))?;
         if cluster.is_deleting() {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
@@ -285,16 +287,13 @@ pub(super) async fn stats(ask: Ask, Parameters(query): Parameters) -> Result<Res
     if ask.version < crate::microversion::Version(1, 4) {
         return Err(Failure::NoRoute);
     }
-    ask.caller.require_role("reader")?;
     let asked = query.get("project_id").map(String::as_str);
     let own = ask.caller.project_id.as_ref().map(Id::as_str);
-    if !ask.caller.is_admin() && asked.is_some() && asked != own {
-        return Err(Failure::Forbidden("the project is another one".into()));
-    }
-    let project = asked.or(if ask.caller.is_admin() { None } else { own });
+    ask.require("stats:get_all", &of_project(asked.or(own)))?;
+    let is_admin = ask.may("container-infra:context_is_admin", &ask.own());
+    let project = asked.or(if is_admin { None } else { own });
     let mut clusters = ask.app.store.list(&Query::<Cluster>::new().with_deleted()).await?;
     clusters.retain(|it| project.is_none_or(|project| it.project_id.as_ref().map(Id::as_str) == Some(project)));
-    clusters.retain(|it| ask.caller.sees(it.project_id.as_ref()));
     let nodes: u64 = clusters.iter().map(|it| u64::from(it.desired.master_count) + u64::from(it.desired.node_count)).sum();
     Ok(Json(json!({"clusters": clusters.len(), "nodes": nodes})).into_response())
 }

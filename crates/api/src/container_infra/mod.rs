@@ -3,6 +3,7 @@
 mod certificate;
 mod cluster;
 mod labels;
+pub(crate) mod policies;
 mod request;
 mod template;
 mod versions;
@@ -17,10 +18,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use model::Id;
+use policy::Target;
 use serde_json::{Value, json};
 
 use crate::App;
 use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::{self, Failure};
 use crate::microversion::{Range, Refused, Version};
 use versions::RANGE;
@@ -44,6 +48,23 @@ impl FromRequestParts<Arc<App>> for Ask {
     }
 }
 
+impl Ask {
+    /// Whether the rule lets the caller, of this target.
+    fn may(&self, rule: &str, target: &Target) -> bool {
+        allows(&self.app, &self.caller, rule, target)
+    }
+
+    /// Refuses whom the rule does not let, of this target.
+    fn require(&self, rule: &str, target: &Target) -> Result<(), Failure> {
+        enforce(&self.app, &self.caller, rule, target)
+    }
+
+    /// What rules see of what belongs to the caller's own project.
+    fn own(&self) -> Target {
+        policies::of_project(self.caller.project_id.as_ref().map(Id::as_str))
+    }
+}
+
 fn base(app: &App, headers: &HeaderMap) -> String {
     format!("{}/container-infra", crate::links::origin(app, headers))
 }
@@ -54,7 +75,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(root))
         .route("/v1", get(document))
         .route("/v1/clustertemplates", get(template::list).post(template::create))
-        .route("/v1/clustertemplates/detail", get(template::list))
+        .route("/v1/clustertemplates/detail", get(template::list_detail))
         .route("/v1/clustertemplates/{id}", get(template::show).patch(template::update).delete(template::delete))
         .route("/v1/clusters", get(cluster::list).post(cluster::create))
         .route("/v1/clusters/detail", get(cluster::list_detail))

@@ -13,6 +13,7 @@ use model::{Id, Object};
 use serde_json::{Map, Value, json};
 use store::{Batch, Query, StoreError};
 
+use super::policies::of_template;
 use super::request::TemplateRequest;
 use super::{Ask, labels, wire};
 use crate::failure::Failure;
@@ -20,8 +21,10 @@ use crate::image;
 use crate::json_patch;
 use crate::page::{self, Parameters};
 
+/// What is public is as good as the caller's own, to be seen.
 fn sees(ask: &Ask, template: &Object<ClusterTemplate>) -> bool {
-    template.desired.public || ask.caller.sees(template.project_id.as_ref())
+    let rule = "clustertemplate:get";
+    ask.may(rule, &of_template(template)) || (template.desired.public && ask.may(rule, &ask.own()))
 }
 
 /// The template of that id or name.
@@ -44,17 +47,22 @@ pub(super) async fn find(ask: &Ask, ident: &str) -> Result<Object<ClusterTemplat
 }
 
 pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
-    ask.caller.require_role("reader")?;
+    listing(&ask, &query, "clustertemplate:get_all").await
+}
+
+pub(super) async fn list_detail(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
+    listing(&ask, &query, "clustertemplate:detail").await
+}
+
+async fn listing(ask: &Ask, query: &HashMap<String, String>, rule: &str) -> Result<Response, Failure> {
+    ask.require(rule, &ask.own())?;
+    let lists_hidden = ask.may("clustertemplate:get_all_all_projects", &ask.own());
     let mut found: Vec<Object<ClusterTemplate>> = ask.app.store.list(&Query::<ClusterTemplate>::new()).await?;
-    found.retain(|it| sees(&ask, it) && (!it.desired.hidden || ask.caller.is_admin()));
-    sort(&mut found, &query, |it, key| wire::template(it, "").get(key).cloned())?;
-    let (found, next) = page::cut(found, &query, |it| it.id.as_str())?;
+    found.retain(|it| sees(ask, it) && (!it.desired.hidden || lists_hidden));
+    sort(&mut found, query, |it, key| wire::template(it, "").get(key).cloned())?;
+    let (found, next) = page::cut(found, query, |it| it.id.as_str())?;
     let items = found.iter().map(|it| wire::template(it, &ask.base)).collect();
-    Ok(page::answer(
-        "clustertemplates",
-        items,
-        next.map(|marker| page::next(&format!("{}/v1/clustertemplates", ask.base), &query, &marker)),
-    ))
+    Ok(page::answer("clustertemplates", items, next.map(|marker| page::next(&format!("{}/v1/clustertemplates", ask.base), query, &marker))))
 }
 
 /// Sorts by a text or number attribute.
@@ -79,18 +87,17 @@ pub(super) fn sort<T>(items: &mut [T], query: &HashMap<String, String>, value: i
 }
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    ask.caller.require_role("reader")?;
     let template = find(&ask, &ident).await?;
     Ok(Json(wire::template(&template, &ask.base)).into_response())
 }
 
 pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
-    ask.caller.require_role("member")?;
+    ask.require("clustertemplate:create", &ask.own())?;
     let project = ask.caller.project()?.clone();
     let Value::Object(body) = body else { return Err(Failure::BadRequest("a cluster template is an object".into())) };
     let request = TemplateRequest::read(&body).map_err(Failure::BadRequest)?;
     if request.public || request.hidden {
-        ask.caller.require_admin()?;
+        ask.require("clustertemplate:publish", &ask.own())?;
     }
     let name = request.name.clone().unwrap_or_else(|| format!("template-{}", Id::<ClusterTemplate>::random().short()));
     let desired = resolve(&ask, &request, ask.caller.user_id.as_str()).await?;
@@ -151,12 +158,12 @@ async fn resolve(ask: &Ask, request: &TemplateRequest, user_id: &str) -> Result<
 async fn image_of(ask: &Ask, ident: &str) -> Result<Object<Image>, Failure> {
     let missing = || Failure::BadRequest(format!("Image {ident} could not be found."));
     if let Some(id) = Id::parse(ident)
-        && let Some(found) = ask.app.store.get(&id).await?.filter(|it| image::sees(&ask.caller, it))
+        && let Some(found) = ask.app.store.get(&id).await?.filter(|it| image::sees(&ask.app, &ask.caller, it))
     {
         return usable(found);
     }
     let mut named = ask.app.store.list(&Query::<Image>::new().name(ident)).await?;
-    named.retain(|it| image::sees(&ask.caller, it) && !ident.is_empty());
+    named.retain(|it| image::sees(&ask.app, &ask.caller, it) && !ident.is_empty());
     match (named.pop(), named.is_empty()) {
         (Some(found), true) => usable(found),
         (None, _) => Err(missing()),
@@ -204,13 +211,10 @@ async fn external_network(ask: &Ask, ident: &str) -> Result<Id<Network>, Failure
     }
 }
 
-/// The template, if the caller may change it.
-async fn owned(ask: &Ask, ident: &str) -> Result<Object<ClusterTemplate>, Failure> {
+/// The template, for what the rule guards.
+async fn permitted(ask: &Ask, ident: &str, rule: &str) -> Result<Object<ClusterTemplate>, Failure> {
     let template = find(ask, ident).await?;
-    if !ask.caller.sees(template.project_id.as_ref()) {
-        return Err(Failure::Forbidden("the cluster template is another project's".into()));
-    }
-    ask.caller.require_role("member")?;
+    ask.require(rule, &of_template(&template))?;
     Ok(template)
 }
 
@@ -223,11 +227,11 @@ pub(super) async fn update(ask: Ask, Path(ident): Path<String>, Json(body): Json
     }
     let only_surface = operations.iter().all(|operation| ["name", "public", "hidden"].contains(&operation.attribute()));
     for _ in 0..crate::race::RACES {
-        let before = owned(&ask, &ident).await?;
+        let before = permitted(&ask, &ident, "clustertemplate:update").await?;
         let after = patched(&ask, &before, &operations).await?;
         let (old, new) = (&before.desired, &after.desired);
         if old.public != new.public || old.hidden != new.hidden {
-            ask.caller.require_admin()?;
+            ask.require("clustertemplate:publish", &of_template(&before))?;
         }
         let mut batch = holding(Batch::wishes(), new);
         if !only_surface {
@@ -272,7 +276,7 @@ async fn patched(
 
 pub(super) async fn delete(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
-        let template = owned(&ask, &ident).await?;
+        let template = permitted(&ask, &ident, "clustertemplate:delete").await?;
         let batch = Batch::wishes().remove(&template).unless_referenced::<Cluster>("cluster_template_id", template.id.as_str());
         match ask.app.store.apply(batch).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),

@@ -1,252 +1,310 @@
-//! `/v3/auth/…`: tokens and what they open.
+//! `/v3/auth/…`: who somebody is, for what they want a token, and the token's body.
+
+pub(super) mod password;
+pub(super) mod render;
+mod scope;
 
 use std::sync::Arc;
 
-use axum::Json;
+use ::identity::payload::{Federated, Method};
+use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
-use model::identity::{Assignment, Domain, Project, User};
-use model::{Id, Object, Secret, Timestamp};
+use model::access::Revoked;
+use model::identity::{ApplicationCredential, Trust, User};
+use model::{Id, Object, Timestamp};
 use serde_json::{Map, Value, json};
-use store::{Batch, Query, StoreError};
+use store::Batch;
 
-use super::token::{self, Claims, REVOKED, Scope, Valid};
-use super::{Ask, Body, catalog as services, nouns};
+use super::ask::{Ask, forbidden, parsed, refused};
+use super::token::{self, Claims, Scope, Valid};
+use super::{application_credentials, credentials, effective, noun, revocation, schemas, trusts};
 use crate::App;
 use crate::failure::Failure;
 use crate::links::origin;
-use crate::resource::{Parameters, parse};
+use crate::resource::Parameters;
 
-/// One text for every way of not being let in, so that nobody learns which users there are.
-fn refused() -> Failure {
-    Failure::Unauthorized("The request you have made requires authentication.".into())
+/// How long somebody may take between one factor and the next, in seconds.
+const RECEIPT_SECONDS: i64 = 300;
+/// Where it stands what was proved already.
+const RECEIPT: &str = "openstack-auth-receipt";
+/// The methods of which users may be asked for several.
+pub(super) const METHODS: [&str; 4] = ["password", "token", "totp", "application_credential"];
+
+/// Who somebody proved to be, and how.
+pub(super) struct Proof {
+    /// The user.
+    pub(super) user: Object<User>,
+    /// How.
+    pub(super) methods: Vec<Method>,
+    /// When what it was proved by ends.
+    pub(super) until: Option<Timestamp>,
+    /// The audit id of the first token of the chain, if it was proved by a token.
+    pub(super) chain: Option<String>,
+    /// The application credential it was proved by: it says the project.
+    pub(super) app_cred: Option<Object<ApplicationCredential>>,
+    /// What an external provider said.
+    pub(super) federated: Option<Federated>,
+    /// Whether the token it was proved by is the system's.
+    pub(super) of_system: bool,
 }
 
-fn object<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, Failure> {
-    value
-        .pointer(path)
-        .and_then(Value::as_object)
-        .ok_or_else(|| Failure::BadRequest(format!("'{}' is a required property", path.trim_start_matches('/').replace('/', "."))))
+impl Proof {
+    /// A proof by one method and nothing else.
+    pub(super) fn new(user: Object<User>, method: Method) -> Self {
+        Self { user, methods: vec![method], until: None, chain: None, app_cred: None, federated: None, of_system: false }
+    }
+}
+
+/// For what a token is wanted.
+pub(super) struct Wanted {
+    pub(super) scope: Scope,
+    pub(super) trust: Option<Object<Trust>>,
+    /// Whether the client said so; a default project that cannot be had is no reason not to let the user in.
+    pub(super) is_asked: bool,
+}
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/auth/tokens", get(show).head(check).post(issue).delete(revoke))
+        .route("/auth/projects", get(own_projects))
+        .route("/auth/domains", get(own_domains))
+        .route("/auth/system", get(own_system))
+        .route("/auth/catalog", get(super::catalog::show))
 }
 
 /// POST /auth/tokens
-pub(super) async fn issue(Shared(app): Shared<Arc<App>>, headers: HeaderMap, uri: http::Uri, body: Body) -> Result<Response, Failure> {
-    let body = parse(&body)?;
-    let identity = object(&body, "/auth/identity")?;
-    let methods: Vec<&str> = identity.get("methods").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let (user, used, until) = match methods.as_slice() {
-        ["password"] => (by_password(&app, object(&body, "/auth/identity/password/user")?).await?, vec!["password".to_owned()], None),
-        ["token"] => {
-            let given = object(&body, "/auth/identity/token")?.get("id").and_then(Value::as_str);
-            let given = given.ok_or_else(|| Failure::BadRequest("'auth.identity.token.id' is a required property".into()))?;
-            let valid = token::validate(&app, given).await?.ok_or_else(refused)?;
-            let mut used = valid.claims.methods.clone();
-            if !used.iter().any(|method| method == "token") {
-                used.push("token".to_owned());
-            }
-            (valid.user, used, Some(valid.claims.expires))
-        }
-        [] => return Err(Failure::BadRequest("'auth.identity.methods' is a required property".into())),
-        _ => return Err(refused()),
+async fn issue(Shared(app): Shared<Arc<App>>, headers: HeaderMap, uri: http::Uri, bytes: Bytes) -> Result<Response, Failure> {
+    let body = parsed(&bytes, &schemas::TOKEN_ISSUE)?;
+    let empty = Map::new();
+    let auth = body.get("auth").and_then(Value::as_object).unwrap_or(&empty);
+    schemas::check_token_names(auth).map_err(Failure::BadRequest)?;
+    let identity = auth.get("identity").and_then(Value::as_object).unwrap_or(&empty);
+    let methods = noun::strings(identity.get("methods").unwrap_or(&Value::Null));
+    if methods.is_empty() {
+        return Err(Failure::BadRequest("Expecting to find methods in identity.".into()));
+    }
+    let proof = prove(&app, &methods, identity).await?;
+    let proof = with_receipt(&app, proof, &headers).await?;
+    let names: Vec<&str> = proof.methods.iter().map(|it| it.name()).collect();
+    if !proof.user.desired.options.factors_suffice(&names, &METHODS) {
+        return one_more_factor(&app, &proof).await;
+    }
+    let wanted = scope::wanted(&app, &proof, auth.get("scope")).await?;
+    let valid = grant(&app, proof, wanted).await?;
+    let with_catalog = Parameters::parse(uri.query()).first("nocatalog").is_none();
+    let answer = render::answer(&app, &valid, &origin(&app, &headers), with_catalog, token::epoch(&app).await?).await?;
+    let sealed = token::seal(&app, &valid.claims).await?;
+    tracing::info!(user.id = %valid.user.id, scope = ?valid.claims.scope, "token issued");
+    Ok((StatusCode::CREATED, [("x-subject-token", sealed.as_str()), ("content-type", "application/json")], answer).into_response())
+}
+
+/// Has each method say who it is: all must mean the same user.
+async fn prove(app: &Arc<App>, methods: &[String], identity: &Map<String, Value>) -> Result<Proof, Failure> {
+    let mut proof: Option<Proof> = None;
+    for method in methods {
+        let data = identity.get(method).and_then(Value::as_object);
+        let data = data.ok_or_else(|| Failure::BadRequest(format!("Expecting to find {method} in identity.")))?;
+        let next = match method.as_str() {
+            "password" => password::authenticate(app, data).await?,
+            "token" => by_token(app, data).await?,
+            "totp" => credentials::authenticate(app, data).await?,
+            "application_credential" => application_credentials::authenticate(app, data).await?,
+            _ => return Err(Failure::Unauthorized("Attempted to authenticate with an unsupported method.".into())),
+        };
+        proof = Some(match proof {
+            None => next,
+            Some(before) if before.user.id != next.user.id => return Err(refused()),
+            Some(before) => Proof {
+                methods: before.methods.into_iter().chain(next.methods).collect(),
+                until: [before.until, next.until].into_iter().flatten().min(),
+                chain: before.chain.or(next.chain),
+                app_cred: before.app_cred.or(next.app_cred),
+                federated: before.federated.or(next.federated),
+                of_system: before.of_system || next.of_system,
+                user: next.user,
+            },
+        });
+    }
+    proof.ok_or_else(refused)
+}
+
+/// A token in place of a password: what it was got by, its end and its chain go on. One that stands for part of somebody's roles gets no
+/// other.
+async fn by_token(app: &Arc<App>, data: &Map<String, Value>) -> Result<Proof, Failure> {
+    let text = data.get("id").and_then(Value::as_str).unwrap_or_default();
+    let valid = token::validate(app, text, 0, token::epoch(app).await?).await?.ok_or_else(refused)?;
+    let claims = &valid.claims;
+    if claims.trust.is_some() {
+        return Err(forbidden("Using trust-scoped token to create another token. Create a new trust-scoped token instead."));
+    }
+    if claims.app_cred.is_some() || claims.thumbprint.is_some() || claims.methods.contains(&Method::Ec2Credential) {
+        return Err(forbidden("Using a delegated token to create another token is not allowed."));
+    }
+    if !app.settings.identity.allow_rescope_scoped_token && claims.scope != Scope::Unscoped {
+        return Err(forbidden("rescope a scoped token."));
+    }
+    if let Some(said) = &claims.federated {
+        super::federation::check_offered(app, said).await?;
+    }
+    let mut methods = claims.methods.clone();
+    methods.push(Method::Token);
+    Ok(Proof {
+        user: valid.user.clone(),
+        methods,
+        until: Some(claims.expires),
+        chain: Some(claims.chain().to_owned()),
+        app_cred: None,
+        federated: claims.federated.clone(),
+        of_system: claims.scope == Scope::System,
+    })
+}
+
+/// Adds what a receipt says was proved before.
+async fn with_receipt(app: &App, mut proof: Proof, headers: &HeaderMap) -> Result<Proof, Failure> {
+    let Some(receipt) = headers.get(RECEIPT).and_then(|it| it.to_str().ok()) else { return Ok(proof) };
+    let ring = token::ring(app, token::epoch(app).await?).await?;
+    let now = Timestamp::now();
+    let opened = ring.decrypt(receipt).ok().filter(|(_, at)| at.plus_seconds(RECEIPT_SECONDS) > now);
+    let said: Value = opened.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok()).ok_or_else(refused)?;
+    if said["receipt_of"].as_str() != Some(proof.user.id.as_str()) {
+        return Err(refused());
+    }
+    proof.methods.extend(noun::strings(&said["methods"]).iter().filter_map(|name| Method::parse(name)));
+    Ok(proof)
+}
+
+/// What was proved is right but not enough: a receipt for it, and what else is asked for (Source: Identity API reference, "Multi-factor
+/// authentication").
+async fn one_more_factor(app: &App, proof: &Proof) -> Result<Response, Failure> {
+    let internal = |error: String| Failure::Internal(error);
+    let now = Timestamp::now();
+    let methods: Vec<&str> = Method::canonical(&proof.methods).iter().map(|it| it.name()).collect();
+    let ring = token::ring(app, token::epoch(app).await?).await?;
+    let said = json!({"receipt_of": proof.user.id, "methods": methods}).to_string();
+    let sealed = ring.encrypt(said.as_bytes(), now).map_err(|error| internal(error.to_string()))?;
+    let domain = app.store.get(&proof.user.desired.domain_id).await?.map(|it| it.name);
+    let body = json!({
+        "receipt": {
+            "methods": methods,
+            "user": {"id": proof.user.id, "name": proof.user.name, "domain": {"id": proof.user.desired.domain_id, "name": domain}},
+            "expires_at": now.plus_seconds(RECEIPT_SECONDS).iso_micros(),
+            "issued_at": now.iso_micros(),
+        },
+        "required_auth_methods": proof.user.desired.options.multi_factor_auth_rules,
+    });
+    Ok((StatusCode::UNAUTHORIZED, [(RECEIPT, sealed.trim_end_matches('='))], Json(body)).into_response())
+}
+
+/// What the token that is wanted means; it is for the caller to seal its claims.
+///
+/// # Errors
+/// `Unauthorized` if the user has no role on what is asked for, or something in between is gone or disabled.
+pub(super) async fn grant(app: &Arc<App>, proof: Proof, wanted: Wanted) -> Result<Arc<Valid>, Failure> {
+    let epoch = token::epoch(app).await?;
+    if proof.of_system && matches!(wanted.scope, Scope::Project(_) | Scope::Domain(_)) && wanted.is_asked {
+        return Err(forbidden("Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed."));
+    }
+    let user = match &wanted.trust {
+        Some(trust) if trust.desired.trustee_user_id != proof.user.id => return Err(Failure::Forbidden("User is not a trustee.".into())),
+        Some(trust) if trust.desired.impersonation => trust.desired.trustor_user_id.clone(),
+        _ => proof.user.id.clone(),
     };
-    let (scope, is_asked) = scope(&app, body.pointer("/auth/scope"), &user).await?;
-    let claims = token::claims(&app, user.id.clone(), scope, used.clone(), until);
-    let valid = match token::meaning(&app, claims).await? {
+    let mut claims = Claims::new(app, user, wanted.scope, proof.methods)?;
+    claims.expires = proof.until.map_or(claims.expires, |until| until.min(claims.expires));
+    for ends in [wanted.trust.as_ref().and_then(|it| it.desired.expires_at), proof.app_cred.as_ref().and_then(|it| it.desired.expires_at)] {
+        claims.expires = ends.map_or(claims.expires, |ends| ends.min(claims.expires));
+    }
+    claims.audit.extend(proof.chain);
+    claims.trust = wanted.trust.as_ref().map(|it| it.id.clone());
+    claims.app_cred = proof.app_cred.map(|it| it.id);
+    claims.federated = proof.federated;
+    let valid = match token::meaning(app, claims.clone(), epoch).await? {
         Some(valid) => valid,
-        // A default project that cannot be had is no reason not to let the user in.
-        None if !is_asked => {
-            let claims = token::claims(&app, user.id.clone(), Scope::Unscoped, used, until);
-            token::meaning(&app, claims).await?.ok_or_else(refused)?
+        None if !wanted.is_asked => {
+            claims.scope = Scope::Unscoped;
+            token::meaning(app, claims, epoch).await?.ok_or_else(refused)?
         }
         None => return Err(refused()),
     };
-    let with_catalog = Parameters::parse(uri.query()).first("nocatalog").is_none();
-    let shown = shown(&app, &valid, &origin(&app, &headers), with_catalog).await?;
-    tracing::info!(user.id = %valid.user.id, scope = ?valid.claims.scope, "token issued");
-    Ok((StatusCode::CREATED, [("x-subject-token", token::seal(&app, &valid.claims))], Json(shown)).into_response())
+    if let Some(trust) = &wanted.trust {
+        trusts::consume(app, trust).await?;
+    }
+    Ok(Arc::new(valid.issue()?))
 }
 
-async fn domain_of(app: &App, value: Option<&Value>) -> Result<Option<Id<Domain>>, Failure> {
-    let Some(domain) = value.and_then(Value::as_object) else { return Ok(None) };
-    if let Some(id) = domain.get("id").and_then(Value::as_str) {
-        return Ok(Id::parse(id));
+/// The token a request is about.
+async fn subject(ask: &Ask, headers: &HeaderMap, rule: &str) -> Result<(String, Arc<Valid>), Failure> {
+    let not_found = |text: &str| Failure::named(StatusCode::NOT_FOUND, "NotFound", text.to_owned());
+    let window = if ask.flag("allow_expired") { i64::from(ask.app.settings.identity.allow_expired_window_seconds) } else { 0 };
+    let text = headers.get("x-subject-token").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let valid = if text.is_empty() { None } else { token::validate(&ask.app, text, window, ask.caller.epoch).await? };
+    // Who does not know the calls a credential is limited to would let it do all.
+    let knows_rules = headers.contains_key("openstack-identity-access-rules");
+    let valid = valid.filter(|it| knows_rules || it.app_cred.as_ref().is_none_or(|(_, rules)| rules.is_none()));
+    let target = valid
+        .as_ref()
+        .map_or_else(|| json!({}), |it| json!({"token": {"user_id": it.user.id, "user": {"domain": {"id": it.user.desired.domain_id}}}}));
+    match (ask.enforce(rule, target), valid) {
+        (Ok(()), Some(valid)) => Ok((text.to_owned(), valid)),
+        // What is no token is nobody's: there is nothing to be let see.
+        (_, None) if text.is_empty() => Err(not_found("No token in the request")),
+        (_, None) => Err(not_found("Could not recognize Fernet token")),
+        (Err(error), Some(_)) => Err(error),
     }
-    let Some(name) = domain.get("name").and_then(Value::as_str) else { return Ok(None) };
-    let all = app.store.list(&Query::<Domain>::new()).await?;
-    Ok(all.into_iter().find(|it| it.name.eq_ignore_ascii_case(name)).map(|it| it.id))
-}
-
-async fn by_password(app: &App, asked: &Map<String, Value>) -> Result<Object<User>, Failure> {
-    let Some(password) = asked.get("password").and_then(Value::as_str).map(Secret::new) else {
-        return Err(Failure::BadRequest("'auth.identity.password.user.password' is a required property".into()));
-    };
-    let user = match (asked.get("id").and_then(Value::as_str), asked.get("name").and_then(Value::as_str)) {
-        (Some(id), _) => match Id::<User>::parse(id) {
-            Some(id) => app.store.get(&id).await?,
-            None => None,
-        },
-        (None, Some(name)) => {
-            if asked.get("domain").is_none() {
-                return Err(Failure::BadRequest("'auth.identity.password.user.domain' is a required property".into()));
-            }
-            match domain_of(app, asked.get("domain")).await? {
-                Some(domain) => nouns::user::named(app, &domain, name).await?,
-                None => None,
-            }
-        }
-        (None, None) => return Err(Failure::BadRequest("'auth.identity.password.user.name' is a required property".into())),
-    };
-    let hash = user.as_ref().and_then(|user| user.desired.password_hash.as_ref());
-    let right = app.identity.hashing.verify(&password, hash).await?;
-    match user {
-        Some(user) if right && user.desired.enabled => Ok(user),
-        _ => Err(refused()),
-    }
-}
-
-/// The scope asked for, and whether one was asked for.
-async fn scope(app: &App, asked: Option<&Value>, user: &Object<User>) -> Result<(Scope, bool), Failure> {
-    let Some(asked) = asked.filter(|it| !it.is_null()) else {
-        return Ok((user.desired.default_project_id.clone().map_or(Scope::Unscoped, Scope::Project), false));
-    };
-    if asked.as_str() == Some("unscoped") || asked.get("unscoped").is_some() {
-        return Ok((Scope::Unscoped, true));
-    }
-    if let Some(project) = asked.get("project").and_then(Value::as_object) {
-        if let Some(id) = project.get("id").and_then(Value::as_str) {
-            return Ok((Scope::Project(Id::parse(id).ok_or_else(refused)?), true));
-        }
-        let name = project.get("name").and_then(Value::as_str);
-        let name = name.ok_or_else(|| Failure::BadRequest("'auth.scope.project' needs an id, or a name and a domain".into()))?;
-        let domain = domain_of(app, project.get("domain")).await?.ok_or_else(refused)?;
-        let found = nouns::project::named(app, &domain, name).await?.ok_or_else(refused)?;
-        return Ok((Scope::Project(found.id), true));
-    }
-    if asked.get("domain").is_some() {
-        let domain = domain_of(app, asked.get("domain")).await?.ok_or_else(refused)?;
-        return Ok((Scope::Domain(domain), true));
-    }
-    if asked.pointer("/system/all").and_then(Value::as_bool) == Some(true) {
-        return Ok((Scope::System, true));
-    }
-    Err(Failure::BadRequest("'auth.scope' is none of unscoped, project, domain, system".into()))
-}
-
-/// A token's body (Source: Identity API reference, "Password authentication with scoped authorization").
-async fn shown(app: &App, valid: &Valid, origin: &str, with_catalog: bool) -> Result<Value, Failure> {
-    let named = |id: &str, name: &str| json!({"id": id, "name": name});
-    let mut token = json!({
-        "methods": valid.claims.methods,
-        "user": {
-            "id": valid.user.id, "name": valid.user.name, "password_expires_at": null,
-            "domain": named(valid.user_domain.id.as_str(), &valid.user_domain.name),
-        },
-        "audit_ids": [valid.claims.audit],
-        "issued_at": valid.claims.issued.iso_micros(),
-        "expires_at": valid.claims.expires.iso_micros(),
-    });
-    let Some(map) = token.as_object_mut() else { return Ok(token) };
-    if valid.claims.scope != Scope::Unscoped {
-        let roles: Vec<Value> = valid.roles.iter().map(|(id, name)| named(id.as_str(), name)).collect();
-        map.insert("roles".into(), Value::from(roles));
-        if with_catalog {
-            map.insert("catalog".into(), services::catalog(app, origin).await?);
-        }
-    }
-    if let Some((project, domain)) = &valid.project {
-        let shown = json!({"id": project.id, "name": project.name, "domain": named(domain.id.as_str(), &domain.name)});
-        map.insert("project".into(), shown);
-        map.insert("is_domain".into(), Value::from(false));
-    }
-    if let Some(domain) = &valid.domain {
-        map.insert("domain".into(), named(domain.id.as_str(), &domain.name));
-    }
-    if valid.claims.scope == Scope::System {
-        map.insert("system".into(), json!({"all": true}));
-    }
-    Ok(json!({"token": token}))
-}
-
-/// The token a request is about: its owner and administrators and services may look at it.
-async fn subject(ask: &Ask, headers: &HeaderMap) -> Result<(String, Valid), Failure> {
-    let missing = || Failure::named(StatusCode::NOT_FOUND, "NotFound", "Failed to validate token");
-    let text = headers
-        .get("x-subject-token")
-        .and_then(|it| it.to_str().ok())
-        .ok_or_else(|| Failure::BadRequest("X-Subject-Token is missing.".into()))?;
-    let valid = token::validate(&ask.app, text).await?.ok_or_else(missing)?;
-    if valid.user.id != ask.caller.user_id && !ask.caller.is_admin() && !ask.caller.has_role("service") {
-        return Err(Failure::Forbidden("You may look at your own tokens only.".into()));
-    }
-    Ok((text.to_owned(), valid))
 }
 
 /// GET /auth/tokens
-pub(super) async fn show(ask: Ask, headers: HeaderMap) -> Result<Response, Failure> {
-    let (text, valid) = subject(&ask, &headers).await?;
+async fn show(ask: Ask, headers: HeaderMap) -> Result<Response, Failure> {
+    let (text, valid) = subject(&ask, &headers, "identity:validate_token").await?;
     let with_catalog = ask.parameters.first("nocatalog").is_none();
-    let shown = shown(&ask.app, &valid, &ask.origin, with_catalog).await?;
-    Ok(([("x-subject-token", text)], Json(shown)).into_response())
+    let answer = render::answer(&ask.app, &valid, &ask.origin, with_catalog, ask.caller.epoch).await?;
+    Ok(([("x-subject-token", text.as_str()), ("content-type", "application/json")], answer).into_response())
 }
 
 /// HEAD /auth/tokens
-pub(super) async fn check(ask: Ask, headers: HeaderMap) -> Result<Response, Failure> {
-    let (text, _) = subject(&ask, &headers).await?;
+async fn check(ask: Ask, headers: HeaderMap) -> Result<Response, Failure> {
+    let (text, _) = subject(&ask, &headers, "identity:check_token").await?;
     Ok((StatusCode::OK, [("x-subject-token", text)]).into_response())
 }
 
-/// DELETE /auth/tokens
-pub(super) async fn revoke(ask: Ask, headers: HeaderMap) -> Result<StatusCode, Failure> {
-    let (_, valid) = subject(&ask, &headers).await?;
-    let Claims { audit, expires, .. } = &valid.claims;
-    // Marks of tokens that have expired meanwhile are of no use any more: times in this form sort as text.
-    let now = Timestamp::now().iso_micros();
-    let marks = ask.app.store.allocations(REVOKED).await?;
-    let over = marks.iter().filter(|mark| mark.holder < now).take(100);
-    let batch = over.fold(Batch::wishes(), |batch, mark| batch.free(REVOKED, &mark.value));
-    match ask.app.store.apply(batch.hold(REVOKED, audit, &expires.iso_micros())).await {
-        Ok(()) | Err(StoreError::Taken { .. }) => Ok(StatusCode::NO_CONTENT),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The projects a user has a role on.
-pub(super) async fn projects_of(app: &App, user: &Id<User>) -> Result<Vec<Object<Project>>, Failure> {
-    let given = app.store.list(&Query::<Assignment>::new().column("user_id", [user.to_string()])).await?;
-    let ids: Vec<String> = given.iter().filter_map(|it| it.desired.target.key().strip_prefix("project:").map(str::to_owned)).collect();
-    let found = app.store.list(&Query::<Project>::new().ids(ids)).await?;
-    Ok(found.into_iter().filter(|it| it.desired.enabled).collect())
+/// DELETE /auth/tokens: the token and what was got by it; `?cascade=false` it alone.
+async fn revoke(ask: Ask, headers: HeaderMap) -> Result<StatusCode, Failure> {
+    let (_, valid) = subject(&ask, &headers, "identity:revoke_token").await?;
+    let own = valid.claims.audit.first().cloned().unwrap_or_default();
+    let cascade = ask.parameters.first("cascade").is_none() || ask.flag("cascade");
+    let subject = if cascade && own == valid.claims.chain() { Revoked::Chain(own) } else { Revoked::Token(own) };
+    let batch = revocation::revoke(&ask.app, Batch::wishes(), vec![subject]).await?;
+    ask.app.store.apply(batch).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// GET /auth/projects
-pub(super) async fn projects(ask: Ask) -> Result<Json<Value>, Failure> {
-    let found = projects_of(&ask.app, &ask.caller.user_id).await?;
-    let items = found.iter().map(|it| nouns::project::shown(it, &ask)).collect();
-    Ok(super::listed("projects", items, &ask))
+async fn own_projects(ask: Ask) -> Result<Json<Value>, Failure> {
+    ask.enforce("identity:get_auth_projects", json!({}))?;
+    let found = effective::projects_of(&ask.app.store, &ask.caller.user_id).await?;
+    noun::answer_list(&ask, &found)
 }
 
 /// GET /auth/domains
-pub(super) async fn domains(ask: Ask) -> Result<Json<Value>, Failure> {
-    let given = ask.app.store.list(&Query::<Assignment>::new().column("user_id", [ask.caller.user_id.to_string()])).await?;
-    let ids: Vec<String> = given.iter().filter_map(|it| it.desired.target.key().strip_prefix("domain:").map(str::to_owned)).collect();
-    let found = ask.app.store.list(&Query::<Domain>::new().ids(ids)).await?;
-    let items = found.iter().filter(|it| it.desired.enabled).map(|it| nouns::domain::shown(it, &ask)).collect();
-    Ok(super::listed("domains", items, &ask))
+async fn own_domains(ask: Ask) -> Result<Json<Value>, Failure> {
+    ask.enforce("identity:get_auth_domains", json!({}))?;
+    let found = effective::domains_of(&ask.app.store, &ask.caller.user_id).await?;
+    noun::answer_list(&ask, &found)
 }
 
-/// GET /auth/catalog
-pub(super) async fn catalog(ask: Ask) -> Result<Json<Value>, Failure> {
-    if ask.caller.project_id.is_none() && ask.caller.domain_id.is_none() && !ask.caller.system {
-        return Err(Failure::Forbidden("A token without a scope has no catalog.".into()));
-    }
-    let catalog = services::catalog(&ask.app, &ask.origin).await?;
-    Ok(Json(
-        json!({"catalog": catalog, "links": {"self": format!("{}/identity/v3/auth/catalog", ask.origin), "next": null, "previous": null}}),
-    ))
+/// GET /auth/system
+async fn own_system(ask: Ask) -> Result<Json<Value>, Failure> {
+    ask.enforce("identity:get_auth_system", json!({}))?;
+    let roles = effective::direct_on(&ask.app.store, &ask.caller.user_id, &model::identity::Target::System).await?;
+    let system = if roles.is_empty() { json!([]) } else { json!([{"all": true}]) };
+    Ok(Json(json!({"system": system, "links": {"self": ask.link("auth/system")}})))
 }
 
-/// A moment from which on older tokens of a user are void.
-pub(super) fn void_tokens() -> Timestamp {
-    Timestamp::now()
+/// An id that a body gives, of whatever kind.
+pub(super) fn id_in<K: model::Kind>(object: Option<&Value>) -> Option<Id<K>> {
+    object.and_then(|it| it.get("id")).and_then(Value::as_str).and_then(Id::parse)
 }

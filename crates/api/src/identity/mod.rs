@@ -1,93 +1,119 @@
-//! Identity: the part of Keystone v3 that clients need to log in and operators to manage projects, users and roles.
+//! Identity: Keystone v3, for clients, operators and Kubernetes.
 
+pub(crate) mod access_rules;
+mod application_credentials;
+mod ask;
 mod auth;
 mod catalog;
+mod credentials;
+mod domain_config;
+mod domains;
+mod ec2;
+mod effective;
+mod endpoint_filter;
+mod endpoints;
+mod federation;
 mod grants;
-mod nouns;
-mod password;
+mod groups;
+mod hashing;
+mod immutable;
+pub mod import;
+mod json_home;
+mod k8s;
+mod limits;
+mod noun;
+mod oauth1;
+mod oauth2;
+mod openapi;
+pub(crate) mod policies;
+mod policy_documents;
+mod projects;
+mod regions;
+mod revocation;
+mod role_assignments;
+mod roles;
+mod schemas;
+mod sealed;
+mod services;
+mod settings;
 mod setup;
-mod token;
+pub(crate) mod token;
+mod trusts;
+mod users;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State as Shared;
-use axum::middleware::map_response;
+use axum::extract::{Request, State as Shared};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
-use model::identity::{Domain, Project, Role, User};
 use serde_json::{Value, json};
 
 use crate::App;
 use crate::failure::{self, Failure};
 use crate::links::origin;
 
+pub use settings::IdentitySettings;
 pub(crate) use setup::bootstrap;
-pub(crate) use token::{State, validate};
+pub(crate) use token::State;
 
-/// The version of the API that is implemented in part: its document names it.
+/// The version of the API.
 const VERSION: &str = "v3.14";
 
 /// The service, below `/identity`.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let v3 = Router::new()
-        .route("/", get(version))
-        .route("/auth/tokens", get(auth::show).head(auth::check).post(auth::issue).delete(auth::revoke))
-        .route("/auth/projects", get(auth::projects))
-        .route("/auth/domains", get(auth::domains))
-        .route("/auth/catalog", get(auth::catalog))
-        .route("/domains", get(nouns::list::<Domain>).post(nouns::create::<Domain>))
-        .route("/domains/{id}", get(nouns::show::<Domain>).patch(nouns::update::<Domain>).delete(nouns::domain::delete))
-        .route("/projects", get(nouns::list::<Project>).post(nouns::create::<Project>))
-        .route("/projects/{id}", get(nouns::show::<Project>).patch(nouns::update::<Project>).delete(nouns::project::delete))
-        .route("/users", get(nouns::list::<User>).post(nouns::user::create))
-        .route("/users/{id}", get(nouns::show::<User>).patch(nouns::user::update).delete(nouns::user::delete))
-        .route("/users/{id}/password", axum::routing::post(nouns::user::change_password))
-        .route("/users/{id}/projects", get(nouns::user::projects))
-        .route("/roles", get(nouns::list::<Role>).post(nouns::create::<Role>))
-        .route("/roles/{id}", get(nouns::show::<Role>).patch(nouns::update::<Role>).delete(nouns::role::delete))
-        .route("/role_assignments", get(grants::assignments))
-        .route("/projects/{target}/users/{user}/roles", get(grants::list_on_project))
-        .route(
-            "/projects/{target}/users/{user}/roles/{role}",
-            put(grants::give_on_project).head(grants::check_on_project).delete(grants::take_on_project),
-        )
-        .route("/domains/{target}/users/{user}/roles", get(grants::list_on_domain))
-        .route(
-            "/domains/{target}/users/{user}/roles/{role}",
-            put(grants::give_on_domain).head(grants::check_on_domain).delete(grants::take_on_domain),
-        )
-        .route("/system/users/{user}/roles", get(grants::list_on_system))
-        .route(
-            "/system/users/{user}/roles/{role}",
-            put(grants::give_on_system).head(grants::check_on_system).delete(grants::take_on_system),
-        )
-        .route("/regions", get(catalog::regions))
-        .route("/regions/{id}", get(catalog::region))
-        .route("/services", get(catalog::services))
-        .route("/services/{id}", get(catalog::service))
-        .route("/endpoints", get(catalog::endpoints))
-        .route("/endpoints/{id}", get(catalog::endpoint));
+    let nouns = [
+        application_credentials::routes(),
+        auth::routes(),
+        credentials::routes(),
+        domain_config::routes(),
+        domains::routes(),
+        ec2::routes(),
+        endpoint_filter::routes(),
+        endpoints::routes(),
+        federation::routes(),
+        grants::routes(),
+        groups::routes(),
+        limits::routes(),
+        oauth1::routes(),
+        oauth2::routes(),
+        policy_documents::routes(),
+        projects::routes(),
+        regions::routes(),
+        revocation::routes(),
+        role_assignments::routes(),
+        roles::routes(),
+        services::routes(),
+        trusts::routes(),
+        users::routes(),
+    ];
+    let v3 = nouns.into_iter().fold(Router::new().route("/", get(version)).route("/openapi.json", get(openapi::show)), Router::merge);
     Router::new()
         .route("/", get(versions))
         .nest("/v3", v3)
+        .nest("/k8s", k8s::routes())
         .fallback(async || Failure::NoRoute)
         .method_not_allowed_fallback(async || Failure::MethodNotAllowed)
-        .with_state(app)
-        .layer(map_response(async |response: Response| enveloped(response)))
+        .with_state(Arc::clone(&app))
+        .layer(from_fn_with_state(app, enveloped))
 }
 
 /// Keystone's form of a failure (Source: Identity API reference, "Errors").
-fn enveloped(response: Response) -> Response {
+async fn enveloped(Shared(app): Shared<Arc<App>>, request: Request, next: Next) -> Response {
+    let origin = origin(&app, request.headers());
+    let response = next.run(request).await;
     let mut response = failure::envelope(response, |failure| {
         let status = failure.status();
         let title = status.canonical_reason().unwrap_or("Error");
         json!({"error": {"code": status.as_u16(), "message": failure.message(), "title": title}})
     });
     if response.status() == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Keystone uri=\"/identity/v3\""));
+        let challenge = format!("Keystone uri=\"{origin}/identity/v3\"");
+        if let Ok(value) = http::HeaderValue::from_str(&challenge) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        }
     }
     response.headers_mut().insert(header::VARY, http::HeaderValue::from_static("X-Auth-Token"));
     response
@@ -101,48 +127,28 @@ fn document(origin: &str) -> Value {
     })
 }
 
+/// Whether the client wants to be told what resources there are rather than which version.
+fn wants_json_home(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).is_some_and(|it| it.contains("application/json-home"))
+}
+
+fn json_home() -> Response {
+    ([(header::CONTENT_TYPE, "application/json-home")], axum::Json(json_home::document())).into_response()
+}
+
 async fn versions(Shared(app): Shared<Arc<App>>, headers: HeaderMap) -> Response {
+    if wants_json_home(&headers) {
+        return json_home();
+    }
     let origin = origin(&app, &headers);
     let location = format!("{origin}/identity/v3/");
     (StatusCode::MULTIPLE_CHOICES, [(header::LOCATION, location)], axum::Json(json!({"versions": {"values": [document(&origin)]}})))
         .into_response()
 }
 
-async fn version(Shared(app): Shared<Arc<App>>, headers: HeaderMap) -> axum::Json<Value> {
-    axum::Json(json!({"version": document(&origin(&app, &headers))}))
-}
-
-/// What handlers of identity are given.
-pub(crate) struct Ask {
-    pub(crate) app: Arc<App>,
-    pub(crate) caller: crate::caller::Caller,
-    pub(crate) origin: String,
-    pub(crate) parameters: crate::resource::Parameters,
-}
-
-impl axum::extract::FromRequestParts<Arc<App>> for Ask {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut http::request::Parts, app: &Arc<App>) -> Result<Self, Failure> {
-        let caller = crate::caller::Caller::from_request_parts(parts, app).await?;
-        let origin = origin(app, &parts.headers);
-        Ok(Self { app: Arc::clone(app), caller, origin, parameters: crate::resource::Parameters::parse(parts.uri.query()) })
+async fn version(Shared(app): Shared<Arc<App>>, headers: HeaderMap) -> Response {
+    if wants_json_home(&headers) {
+        return json_home();
     }
+    axum::Json(json!({"version": document(&origin(&app, &headers))})).into_response()
 }
-
-/// A list in Keystone's form.
-fn listed(plural: &str, items: Vec<Value>, ask: &Ask) -> axum::Json<Value> {
-    let href = format!("{}/identity/v3/{plural}", ask.origin);
-    axum::Json(json!({plural: items, "links": {"next": null, "previous": null, "self": href}}))
-}
-
-/// Adds the link every object of Keystone has.
-fn linked(mut object: Value, plural: &str, ask: &Ask) -> Value {
-    let id = object["id"].as_str().unwrap_or_default().to_owned();
-    if let Some(map) = object.as_object_mut() {
-        map.insert("links".into(), json!({"self": format!("{}/identity/v3/{plural}/{id}", ask.origin)}));
-    }
-    object
-}
-
-type Body = Bytes;

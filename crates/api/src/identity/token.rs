@@ -1,36 +1,116 @@
-//! Tokens: Fernet, so that no replica keeps them; what a token means is read anew at each use.
+//! Tokens: what they claim, what that means now, and for how long it may be remembered.
+//!
+//! A token is Fernet, so no replica keeps it. What it means is worked out from the store at its first use and remembered together with
+//! the count of identity's changes ([`super::noun::EPOCH`]); at each further use one look at that counter tells whether it still holds.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use fernet::{Fernet, MultiFernet};
-use model::identity::{Assignment, Domain, Project, Role, Target, User};
+use ::identity::keys::KeyRing;
+use ::identity::payload::{Federated, Method, Payload, TokenScope};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::access::Revoked;
+use model::identity::{AccessRule, ApplicationCredential, Domain, Membership, Project, Role, Target, Trust, User};
 use model::{Id, Object, Timestamp};
-use store::{Query, Store, StoreError};
+use store::{Batch, Query, Store, StoreError};
 
-use super::password::Hashing;
+use super::effective::{Inference, direct_on};
+use super::hashing::Hashing;
+use super::noun::EPOCH;
+use super::revocation::void_before;
 use crate::App;
 use crate::caller::Caller;
 use crate::failure::Failure;
 
-/// Pool of the audit ids of revoked tokens.
-pub(crate) const REVOKED: &str = "revoked-token";
-/// Where the keys are: with spaces between them. The first seals, all open.
-const KEYS: &str = "identity/fernet";
+/// Where the keys are.
+pub(crate) const KEYS: &str = "identity/fernet";
+/// Most tokens whose meaning is remembered.
+const REMEMBERED: usize = 20_000;
 
 /// What identity keeps in memory.
 pub(crate) struct State {
-    fernet: MultiFernet,
     pub(crate) hashing: Hashing,
+    ring: Mutex<Option<(i64, Arc<KeyRing>)>>,
+    inference: Mutex<Option<(i64, Arc<Inference>)>>,
+    meanings: Mutex<HashMap<String, (i64, Arc<Valid>)>>,
+    pub(super) catalogs: super::catalog::Cache,
+    pub(super) providers: super::federation::Providers,
+    pub(super) k8s: super::k8s::Policies,
 }
 
 impl State {
-    pub(crate) async fn open(store: &Store) -> Result<Self, StoreError> {
-        let text = store.setting_or(KEYS, &Fernet::generate_key()).await?;
-        let keys: Option<Vec<Fernet>> = text.split_whitespace().map(Fernet::new).collect();
-        let keys = keys.filter(|keys| !keys.is_empty());
-        let keys = keys.ok_or_else(|| StoreError::Open("the keys of the tokens in the store are not Fernet keys".into()))?;
-        Ok(Self { fernet: MultiFernet::new(keys), hashing: Hashing::new() })
+    /// Reads the keys all replicas share, making them at the first start.
+    pub(crate) async fn open(app_store: &Store, settings: &super::IdentitySettings) -> Result<Self, StoreError> {
+        let wrong = |why: String| StoreError::Open(format!("the keys of the tokens: {why}"));
+        let first = KeyRing::first().map_err(|error| wrong(error.to_string()))?;
+        let text = app_store.setting_or(KEYS, first.write().reveal()).await?;
+        let ring = KeyRing::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        let epoch = app_store.counter(EPOCH).await?;
+        Ok(Self {
+            hashing: Hashing::new(settings).map_err(StoreError::Open)?,
+            ring: Mutex::new(Some((epoch, Arc::new(ring)))),
+            inference: Mutex::new(None),
+            meanings: Mutex::new(HashMap::new()),
+            catalogs: super::catalog::Cache::default(),
+            providers: super::federation::Providers::default(),
+            k8s: super::k8s::Policies::default(),
+        })
     }
+}
+
+/// How often identity changed so far. What is remembered of an earlier count does not hold.
+pub(crate) async fn epoch(app: &App) -> Result<i64, Failure> {
+    Ok(app.store.counter(EPOCH).await?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is kept is replaced whole: a panic elsewhere leaves nothing half done in it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The keys as of this count.
+pub(super) async fn ring(app: &App, epoch: i64) -> Result<Arc<KeyRing>, Failure> {
+    if let Some((of, ring)) = locked(&app.identity.ring).as_ref()
+        && *of == epoch
+    {
+        return Ok(Arc::clone(ring));
+    }
+    let text = app.store.setting(KEYS).await?.ok_or_else(|| Failure::Internal("the keys of the tokens are gone".into()))?;
+    let ring = Arc::new(KeyRing::parse(&text).map_err(|error| Failure::Internal(error.to_string()))?);
+    *locked(&app.identity.ring) = Some((epoch, Arc::clone(&ring)));
+    Ok(ring)
+}
+
+/// See [`crate::rotate_token_keys`].
+pub(crate) async fn rotate(store: &Store, max_active_keys: u32) -> Result<Vec<u32>, StoreError> {
+    let (text, mut ring) = read_ring(store).await?;
+    ring.rotate(max_active_keys).map_err(|error| StoreError::Open(format!("the keys of the tokens: {error}")))?;
+    store.apply(Batch::wishes().change(KEYS, &text, ring.write().reveal()).bump(EPOCH)).await?;
+    Ok(ring.keys().keys().copied().collect())
+}
+
+/// See [`crate::token_keys`].
+pub(crate) async fn key_numbers(store: &Store) -> Result<Vec<u32>, StoreError> {
+    Ok(read_ring(store).await?.1.keys().keys().copied().collect())
+}
+
+async fn read_ring(store: &Store) -> Result<(String, KeyRing), StoreError> {
+    let text = store.setting(KEYS).await?.ok_or_else(|| StoreError::Open("the store has no keys of tokens: it was never served".into()))?;
+    let ring = KeyRing::parse(&text).map_err(|error| StoreError::Open(format!("the keys of the tokens: {error}")))?;
+    Ok((text, ring))
+}
+
+/// Roles and what they imply, as of this count.
+pub(super) async fn inference(app: &App, epoch: i64) -> Result<Arc<Inference>, Failure> {
+    if let Some((of, inference)) = locked(&app.identity.inference).as_ref()
+        && *of == epoch
+    {
+        return Ok(Arc::clone(inference));
+    }
+    let read = Arc::new(Inference::read(&app.store).await?);
+    *locked(&app.identity.inference) = Some((epoch, Arc::clone(&read)));
+    Ok(read)
 }
 
 /// What a token is for.
@@ -43,51 +123,128 @@ pub(crate) enum Scope {
 }
 
 /// What stands in a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Claims {
     pub(crate) user: Id<User>,
     pub(crate) scope: Scope,
-    pub(crate) methods: Vec<String>,
-    pub(crate) audit: String,
+    pub(crate) methods: Vec<Method>,
+    /// The token's own audit id, then that of the first of its chain if it was got by another.
+    pub(crate) audit: Vec<String>,
+    /// To the microsecond, which the envelope of a token does not hold; see [`audit_id`].
     pub(crate) issued: Timestamp,
     pub(crate) expires: Timestamp,
+    pub(crate) trust: Option<Id<Trust>>,
+    pub(crate) app_cred: Option<Id<ApplicationCredential>>,
+    pub(crate) federated: Option<Federated>,
+    /// Of OAuth 2 with a client certificate: what the certificate must be.
+    pub(crate) thumbprint: Option<String>,
+}
+
+/// Bytes of an audit id that are random; the rest tells the moment of issue within its second. The envelope of a token holds whole seconds,
+/// which is too coarse to tell a token that was issued before something was revoked from one that was issued after.
+const RANDOM: usize = 13;
+
+fn audit_id(at: Timestamp) -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Internal(error.to_string()))?;
+    let micros = u32::try_from(at.0.rem_euclid(1_000_000)).unwrap_or_default().to_be_bytes();
+    for (place, byte) in bytes.iter_mut().skip(RANDOM).zip(micros.into_iter().skip(1)) {
+        *place = byte;
+    }
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn micros_in(audit_id: &str) -> i64 {
+    let bytes = URL_SAFE_NO_PAD.decode(audit_id).unwrap_or_default();
+    bytes.iter().skip(RANDOM).fold(0_i64, |sum, byte| (sum << 8 | i64::from(*byte)) & 0xff_ffff) % 1_000_000
 }
 
 impl Claims {
-    fn write(&self) -> String {
-        let scope = match &self.scope {
-            Scope::Unscoped => "u".to_owned(),
-            Scope::Project(id) => format!("p{id}"),
-            Scope::Domain(id) => format!("d{id}"),
-            Scope::System => "s".to_owned(),
-        };
-        let methods: String = self.methods.iter().map(|method| if method == "password" { 'p' } else { 't' }).collect();
-        format!("{}|{scope}|{methods}|{}|{:x}|{:x}", self.user, self.audit, self.issued.0, self.expires.0)
+    /// Claims of a user from now on; the rest is for the caller to set.
+    pub(crate) fn new(app: &App, user: Id<User>, scope: Scope, methods: Vec<Method>) -> Result<Self, Failure> {
+        let now = Timestamp::now();
+        Ok(Self {
+            user,
+            scope,
+            methods: Method::canonical(&methods),
+            audit: vec![audit_id(now)?],
+            issued: now,
+            // Whole seconds, as the other end of its life.
+            expires: ::identity::token::issued(now).plus_seconds(i64::from(app.settings.identity.token_ttl_seconds)),
+            trust: None,
+            app_cred: None,
+            federated: None,
+            thumbprint: None,
+        })
     }
 
-    fn read(text: &str) -> Option<Self> {
-        let parts: Vec<&str> = text.split('|').collect();
-        let [user, scope, methods, audit, issued, expires] = parts.as_slice() else { return None };
-        let scope = match scope.split_at_checked(1)? {
-            ("u", "") => Scope::Unscoped,
-            ("s", "") => Scope::System,
-            ("p", id) => Scope::Project(Id::parse(id)?),
-            ("d", id) => Scope::Domain(Id::parse(id)?),
-            _ => return None,
+    /// The audit id of the first token of the chain.
+    pub(crate) fn chain(&self) -> &str {
+        self.audit.last().map_or("", String::as_str)
+    }
+
+    fn payload(&self) -> Payload {
+        let scope = match (&self.scope, &self.trust) {
+            (Scope::Project(project), Some(trust)) => TokenScope::Trust { project: Some(project.to_string()), trust: trust.to_string() },
+            (Scope::Project(id), None) => TokenScope::Project(id.to_string()),
+            (Scope::Domain(id), _) => TokenScope::Domain(id.to_string()),
+            (Scope::System, _) => TokenScope::System,
+            (Scope::Unscoped, _) => TokenScope::Unscoped,
         };
-        let moment = |text: &str| i64::from_str_radix(text, 16).ok().map(Timestamp);
-        Some(Self {
-            user: Id::parse(user)?,
+        Payload {
+            user_id: self.user.to_string(),
+            methods: self.methods.clone(),
             scope,
-            methods: methods.chars().map(|method| if method == 'p' { "password".to_owned() } else { "token".to_owned() }).collect(),
-            audit: (*audit).to_owned(),
-            issued: moment(issued)?,
-            expires: moment(expires)?,
+            expires_at: self.expires,
+            audit_ids: self.audit.clone(),
+            federated: self.federated.clone(),
+            app_cred_id: self.app_cred.as_ref().map(ToString::to_string),
+            access_token_id: None,
+            thumbprint: self.thumbprint.clone(),
+        }
+    }
+
+    fn read(payload: Payload, issued: Timestamp) -> Option<Self> {
+        let mut trust = None;
+        let scope = match payload.scope {
+            TokenScope::Unscoped => Scope::Unscoped,
+            TokenScope::Project(id) => Scope::Project(Id::parse(&id)?),
+            TokenScope::Domain(id) => Scope::Domain(Id::parse(&id)?),
+            TokenScope::System => Scope::System,
+            TokenScope::Trust { project, trust: id } => {
+                trust = Some(Id::parse(&id)?);
+                Scope::Project(Id::parse(&project?)?)
+            }
+        };
+        // Nothing of ours gives these out.
+        if payload.access_token_id.is_some() {
+            return None;
+        }
+        let app_cred = match payload.app_cred_id {
+            Some(id) => Some(Id::parse(&id)?),
+            None => None,
+        };
+        let issued = Timestamp(issued.0.saturating_add(payload.audit_ids.first().map_or(0, |id| micros_in(id))));
+        Some(Self {
+            user: Id::parse(&payload.user_id)?,
+            scope,
+            methods: payload.methods,
+            audit: payload.audit_ids,
+            issued,
+            expires: payload.expires_at,
+            trust,
+            app_cred,
+            federated: payload.federated,
+            thumbprint: payload.thumbprint,
         })
     }
 }
 
+/// An application credential with the calls it may make, if they are limited.
+pub(crate) type Limited = (Object<ApplicationCredential>, Option<Vec<Object<AccessRule>>>);
+
 /// A token that holds now, with what it means.
+#[derive(Debug)]
 pub(crate) struct Valid {
     pub(crate) claims: Claims,
     pub(crate) user: Object<User>,
@@ -95,50 +252,109 @@ pub(crate) struct Valid {
     pub(crate) project: Option<(Object<Project>, Object<Domain>)>,
     pub(crate) domain: Option<Object<Domain>>,
     pub(crate) roles: Vec<(Id<Role>, String)>,
-    pub(crate) caller: Caller,
+    pub(crate) trust: Option<Object<Trust>>,
+    pub(crate) app_cred: Option<Limited>,
+    /// Tokens like this one that were issued before are void.
+    not_before: Timestamp,
+    /// When a membership by which it may have roles ends.
+    membership_ends: Option<Timestamp>,
+    /// Its answer, as last given, and for what address and form.
+    pub(super) answer: Mutex<Option<(String, bytes::Bytes)>>,
 }
 
 /// The token of these claims.
-pub(crate) fn seal(app: &App, claims: &Claims) -> String {
-    // Clients put tokens into headers and file names: without padding, as Keystone does.
-    app.identity.fernet.encrypt(claims.write().as_bytes()).trim_end_matches('=').to_owned()
+pub(crate) async fn seal(app: &App, claims: &Claims) -> Result<String, Failure> {
+    let ring = ring(app, epoch(app).await?).await?;
+    ::identity::token::seal(&ring, &claims.payload(), claims.issued).map_err(|error| Failure::Internal(error.to_string()))
 }
 
-/// New claims, from now on.
-pub(crate) fn claims(app: &App, user: Id<User>, scope: Scope, methods: Vec<String>, until: Option<Timestamp>) -> Claims {
+/// What a token means, if it is ours, not expired (by more than `window_seconds`), not revoked, and what it stands for is still there and
+/// enabled.
+pub(crate) async fn validate(app: &Arc<App>, text: &str, window_seconds: i64, epoch: i64) -> Result<Option<Arc<Valid>>, Failure> {
     let now = Timestamp::now();
-    let usual = now.plus_seconds(i64::from(app.settings.token_ttl_seconds));
-    let audit: String = Id::<()>::random_hex().as_str().chars().take(22).collect();
-    // A token got by a token does not outlive it.
-    Claims { user, scope, methods, audit, issued: now, expires: until.map_or(usual, |until| until.min(usual)) }
-}
-
-/// What a token means, if it is ours, not expired, not revoked, and what it stands for is still there and enabled.
-pub(crate) async fn validate(app: &Arc<App>, token: &str) -> Result<Option<Valid>, Failure> {
-    // Longer is no token of ours; the bound keeps the work on strangers' headers small.
-    if token.is_empty() || token.len() > 512 {
-        return Ok(None);
+    let lives = |claims: &Claims| claims.expires.plus_seconds(window_seconds) > now;
+    let remembered = locked(&app.identity.meanings).get(text).filter(|(of, _)| *of == epoch).map(|(_, valid)| Arc::clone(valid));
+    // Trusts, application credentials and memberships end by themselves: what had a part in it is worked out anew then.
+    if let Some(valid) = remembered.filter(|it| !it.has_ended(now)) {
+        return Ok(Some(valid).filter(|it| lives(&it.claims)));
     }
-    let padded = format!("{token}{}", "=".repeat((4 - token.len() % 4) % 4));
-    let Some(claims) = app.identity.fernet.decrypt(&padded).ok().and_then(|it| String::from_utf8(it).ok()).and_then(|it| Claims::read(&it))
-    else {
+    let ring = ring(app, epoch).await?;
+    let opened = ::identity::token::open(&ring, text).ok();
+    let Some(claims) = opened.and_then(|(payload, issued)| Claims::read(payload, issued)).filter(lives) else { return Ok(None) };
+    let Some(valid) = meaning(app, claims, epoch).await?.filter(|it| it.claims.issued >= it.not_before && !it.has_ended(now)) else {
         return Ok(None);
     };
-    if claims.expires <= Timestamp::now() || app.store.allocation(REVOKED, &claims.audit).await?.is_some() {
-        return Ok(None);
+    let valid = Arc::new(valid);
+    let mut meanings = locked(&app.identity.meanings);
+    if meanings.len() >= REMEMBERED {
+        // Those of another count are of no use; if that frees nothing, what was used last comes back soonest.
+        meanings.retain(|_, (of, _)| *of == epoch);
+        if meanings.len() >= REMEMBERED {
+            meanings.clear();
+        }
     }
-    meaning(app, claims).await
+    meanings.insert(text.to_owned(), (epoch, Arc::clone(&valid)));
+    Ok(Some(valid))
 }
 
-/// What claims mean now; `None` if they mean nothing any more.
-pub(crate) async fn meaning(app: &Arc<App>, claims: Claims) -> Result<Option<Valid>, Failure> {
+impl Valid {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        let trust = self.trust.as_ref().and_then(|it| it.desired.expires_at);
+        let app_cred = self.app_cred.as_ref().and_then(|(it, _)| it.desired.expires_at);
+        [trust, app_cred, self.membership_ends].into_iter().flatten().any(|at| at <= now)
+    }
+
+    /// Has claims that are about to be issued begin after what voids such tokens.
+    pub(super) fn issue(mut self) -> Result<Self, Failure> {
+        if self.claims.issued < self.not_before {
+            self.claims.issued = self.not_before;
+            if let Some(own) = self.claims.audit.first_mut() {
+                *own = audit_id(self.not_before)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Who asks with this token.
+    pub(crate) fn caller(self: &Arc<Self>, epoch: i64) -> Caller {
+        let project = self.project.as_ref().map(|(project, _)| project.id.to_string());
+        let credentials = policy::Credentials {
+            user_id: self.user.id.to_string(),
+            user_domain_id: self.user.desired.domain_id.to_string(),
+            project_id: project,
+            project_domain_id: self.project.as_ref().map(|(_, domain)| domain.id.to_string()),
+            domain_id: self.domain.as_ref().map(|it| it.id.to_string()),
+            system: self.claims.scope == Scope::System,
+            roles: self.roles.iter().map(|(_, name)| name.clone()).collect(),
+            trust_id: self.trust.as_ref().map(|it| it.id.to_string()),
+            trustor_id: self.trust.as_ref().map(|it| it.desired.trustor_user_id.to_string()),
+            trustee_id: self.trust.as_ref().map(|it| it.desired.trustee_user_id.to_string()),
+            ..policy::Credentials::default()
+        };
+        Caller {
+            user_id: self.user.id.clone(),
+            user_name: self.user.name.clone(),
+            user_domain_id: self.user.desired.domain_id.clone(),
+            project_id: self.project.as_ref().map(|(project, _)| project.id.clone()),
+            domain_id: self.domain.as_ref().map(|domain| domain.id.clone()),
+            system: credentials.system,
+            roles: credentials.roles.clone(),
+            credentials: Arc::new(credentials),
+            token: Arc::clone(self),
+            epoch,
+        }
+    }
+}
+
+/// What claims mean now; `None` if they mean nothing any more. Whether such a token was revoked is for the caller to see.
+pub(crate) async fn meaning(app: &App, claims: Claims, epoch: i64) -> Result<Option<Valid>, Failure> {
     let store = &app.store;
-    let Some(user) = store.get(&claims.user).await?.filter(|user| user.desired.enabled && user.desired.tokens_not_before <= claims.issued)
-    else {
-        return Ok(None);
-    };
     let enabled = async |id: &Id<Domain>| Ok::<_, Failure>(store.get(id).await?.filter(|domain| domain.desired.enabled));
+    let Some(user) = store.get(&claims.user).await?.filter(|user| user.desired.enabled) else { return Ok(None) };
     let Some(user_domain) = enabled(&user.desired.domain_id).await? else { return Ok(None) };
+    let mut voids =
+        vec![Revoked::User(user.id.clone()), Revoked::Domain(user_domain.id.clone()), Revoked::Chain(claims.chain().to_owned())];
+    voids.extend(claims.audit.first().map(|id| Revoked::Token(id.clone())));
     let mut project = None;
     let mut domain = None;
     let target = match &claims.scope {
@@ -146,51 +362,111 @@ pub(crate) async fn meaning(app: &Arc<App>, claims: Claims) -> Result<Option<Val
         Scope::Project(id) => {
             let Some(found) = store.get(id).await?.filter(|it| it.desired.enabled) else { return Ok(None) };
             let Some(its_domain) = enabled(&found.desired.domain_id).await? else { return Ok(None) };
+            voids.extend([
+                Revoked::Project(id.clone()),
+                Revoked::Domain(its_domain.id.clone()),
+                Revoked::UserOnProject(user.id.clone(), id.clone()),
+            ]);
             project = Some((found, its_domain));
             Some(Target::Project(id.clone()))
         }
         Scope::Domain(id) => {
             let Some(found) = enabled(id).await? else { return Ok(None) };
+            voids.extend([Revoked::Domain(id.clone()), Revoked::UserOnDomain(user.id.clone(), id.clone())]);
             domain = Some(found);
             Some(Target::Domain(id.clone()))
         }
-        Scope::System => Some(Target::System),
+        Scope::System => {
+            voids.push(Revoked::UserOnSystem(user.id.clone()));
+            Some(Target::System)
+        }
     };
+    let mut trust = None;
+    let mut holder = user.id.clone();
+    if let Some(id) = &claims.trust {
+        let Some(found) = lent(app, id, &claims).await? else { return Ok(None) };
+        voids.extend([
+            Revoked::Trust(id.clone()),
+            Revoked::User(found.desired.trustor_user_id.clone()),
+            Revoked::User(found.desired.trustee_user_id.clone()),
+        ]);
+        voids.extend(project.iter().map(|(it, _)| Revoked::UserOnProject(found.desired.trustor_user_id.clone(), it.id.clone())));
+        holder = found.desired.trustor_user_id.clone();
+        trust = Some(found);
+    }
+    let mut app_cred = None;
+    if let Some(id) = &claims.app_cred {
+        let Some(found) = store.get(id).await?.filter(|it| it.desired.user_id == user.id) else { return Ok(None) };
+        if claims.scope != Scope::Project(found.desired.of_project.clone()) {
+            return Ok(None);
+        }
+        let rules = match &found.desired.access_rules {
+            None => None,
+            Some(ids) => Some(store.list(&Query::<AccessRule>::new().ids(ids.iter().map(ToString::to_string))).await?),
+        };
+        voids.push(Revoked::ApplicationCredential(id.clone()));
+        app_cred = Some((found, rules));
+    }
     let mut roles = Vec::new();
+    let mut membership_ends = None;
     if let Some(target) = &target {
-        roles = roles_on(store, &user.id, target).await?;
+        membership_ends = first_membership_to_end(store, &holder).await?;
+        let inference = inference(app, epoch).await?;
+        let mut given = inference.closure(direct_on(store, &holder, target).await?);
+        if let Some(trust) = &trust {
+            // All that was lent must still be the lender's.
+            if trust.desired.roles.iter().any(|role| !given.contains(role)) {
+                return Ok(None);
+            }
+            given = inference.closure(trust.desired.roles.clone());
+        }
+        if let Some((found, _)) = &app_cred {
+            let kept = found.desired.roles.iter().filter(|role| given.contains(*role)).cloned().collect::<Vec<_>>();
+            given = inference.closure(kept);
+        }
+        roles = inference.named(&given);
         if roles.is_empty() {
             return Ok(None);
         }
     }
-    let caller = Caller {
-        user_id: user.id.clone(),
-        user_name: user.name.clone(),
-        user_domain_id: user.desired.domain_id.clone(),
-        project_id: project.as_ref().map(|(project, _)| project.id.clone()),
-        domain_id: domain.as_ref().map(|domain| domain.id.clone()),
-        system: claims.scope == Scope::System,
-        roles: roles.iter().map(|(_, name)| name.clone()).collect(),
-    };
-    Ok(Some(Valid { claims, user, user_domain, project, domain, roles, caller }))
+    let not_before = void_before(store, voids.iter().map(Revoked::key).collect()).await?;
+    Ok(Some(Valid {
+        claims,
+        user,
+        user_domain,
+        project,
+        domain,
+        roles,
+        trust,
+        app_cred,
+        not_before,
+        membership_ends,
+        answer: Mutex::new(None),
+    }))
 }
 
-/// The roles a user has on a target, with those they imply: admin → manager → member → reader.
-pub(crate) async fn roles_on(store: &Store, user: &Id<User>, target: &Target) -> Result<Vec<(Id<Role>, String)>, Failure> {
-    let query = Query::<Assignment>::new().column("user_id", [user.to_string()]).column("target", [target.key()]);
-    let given: Vec<String> = store.list(&query).await?.into_iter().map(|it| it.desired.role_id.to_string()).collect();
-    if given.is_empty() {
-        return Ok(Vec::new());
+/// When the first of those memberships of a user ends that hold now: then what the user may must be worked out anew.
+async fn first_membership_to_end(store: &Store, user: &Id<User>) -> Result<Option<Timestamp>, Failure> {
+    let now = Timestamp::now();
+    let found = store.list(&Query::<Membership>::new().column("user_id", [user.to_string()])).await?;
+    Ok(found.into_iter().filter_map(|it| it.desired.expires_at).filter(|at| *at > now).min())
+}
+
+/// The trust, if both sides of it are there and enabled and it is the claims' user's.
+async fn lent(app: &App, id: &Id<Trust>, claims: &Claims) -> Result<Option<Object<Trust>>, Failure> {
+    let Some(trust) = app.store.get(id).await?.filter(|it| !it.is_deleting()) else { return Ok(None) };
+    let named = if trust.desired.impersonation { &trust.desired.trustor_user_id } else { &trust.desired.trustee_user_id };
+    let its_project = trust.desired.of_project.clone().map(Scope::Project);
+    if *named != claims.user || its_project.as_ref() != Some(&claims.scope) {
+        return Ok(None);
     }
-    let all = store.list(&Query::<Role>::new()).await?;
-    let mut names: Vec<&str> =
-        all.iter().filter(|role| given.iter().any(|id| id == role.id.as_str())).map(|role| role.name.as_str()).collect();
-    for (role, implied) in [("admin", "manager"), ("manager", "member"), ("member", "reader")] {
-        if names.contains(&role) && !names.contains(&implied) {
-            names.push(implied);
+    for user in [&trust.desired.trustor_user_id, &trust.desired.trustee_user_id] {
+        let Some(user) = app.store.get(user).await?.filter(|it| it.desired.enabled) else { return Ok(None) };
+        if app.store.get(&user.desired.domain_id).await?.is_none_or(|it| !it.desired.enabled) {
+            return Ok(None);
         }
     }
-    Ok(all.iter().filter(|role| names.contains(&role.name.as_str())).map(|role| (role.id.clone(), role.name.clone())).collect())
+    Ok(Some(trust))
 }
 
 #[cfg(test)]
@@ -198,23 +474,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_read_as_written() {
-        for scope in [Scope::Unscoped, Scope::System, Scope::Project(Id::random_hex()), Scope::Domain(Id::parse("default").unwrap())] {
-            let claims = Claims {
-                user: Id::random_hex(),
-                scope,
-                methods: vec!["password".into(), "token".into()],
-                audit: "a".repeat(22),
-                issued: Timestamp(1_795_258_140_000_000),
-                expires: Timestamp(1_795_258_140_000_001),
-            };
-            let text = claims.write();
-            assert_eq!(Claims::read(&text).as_ref(), Some(&claims));
-            let sealed = Fernet::new(&Fernet::generate_key()).unwrap().encrypt(text.as_bytes());
-            assert!(sealed.len() < 255, "{} bytes", sealed.len());
+    fn audit_ids_tell_the_moment() {
+        for micros in [0, 1, 999_999, 123_456] {
+            let id = audit_id(Timestamp(1_795_258_140_000_000 + micros)).unwrap();
+            assert_eq!((id.len(), micros_in(&id)), (22, micros));
+            assert_ne!(id, audit_id(Timestamp(1_795_258_140_000_000 + micros)).unwrap());
         }
-        for wrong in ["", "a|b", "a|x|p|c|1|2", "a|u|p|c|z|2", "a|pno spaces|p|c|1|2"] {
-            assert_eq!(Claims::read(wrong), None, "{wrong}");
-        }
+        assert!((0..1_000_000).contains(&micros_in("____________________8w")) && micros_in("no base64!") == 0);
     }
 }

@@ -12,7 +12,7 @@ use model::{Id, Object};
 use store::{Batch, Query, StoreError};
 
 use super::data::{self, Inbox, ReceiveError, Received};
-use super::{find, record};
+use super::permitted;
 use crate::App;
 use crate::caller::Caller;
 use crate::failure::Failure;
@@ -40,7 +40,7 @@ pub(super) async fn upload(
         return Err(Failure::UnsupportedMediaType("data of images is application/octet-stream".into()));
     }
     let announced = text("x-openstack-image-size").and_then(|it| it.parse::<u64>().ok());
-    let image = record::owned(&app, &caller, &id).await?;
+    let image = permitted(&app, &caller, &id, "upload_image").await?;
     if image.desired.disk_format.is_none() || image.desired.container_format.is_none() {
         return Err(Failure::BadRequest("Properties disk_format, container_format must be set prior to saving data.".into()));
     }
@@ -96,7 +96,7 @@ async fn turn(app: &Arc<App>, id: &Id<Image>, from: ImageStatus, change: impl Fn
 }
 
 pub(super) async fn download(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Failure> {
-    let image = find(&app, &caller, &id).await?;
+    let image = permitted(&app, &caller, &id, "download_image").await?;
     if image.desired.status != ImageStatus::Active {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

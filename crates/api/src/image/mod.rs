@@ -2,6 +2,7 @@
 
 mod data;
 mod file;
+pub(crate) mod policies;
 mod record;
 mod wire;
 
@@ -18,14 +19,16 @@ use serde_json::{Value, json};
 
 pub use file::recover;
 
+use policies::of_image;
+
 use crate::App;
 use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::{self, Failure};
 
 /// Whether the caller sees the image.
-pub(crate) fn sees(caller: &Caller, image: &Object<Image>) -> bool {
-    let is_own = image.project_id.is_some() && image.project_id == caller.project_id;
-    is_own || caller.is_admin() || ["public", "community"].contains(&image.desired.visibility.as_str())
+pub(crate) fn sees(app: &App, caller: &Caller, image: &Object<Image>) -> bool {
+    allows(app, caller, "get_image", &of_image(image))
 }
 
 /// The image of that id, if the caller sees it.
@@ -34,11 +37,14 @@ pub(crate) async fn find(app: &Arc<App>, caller: &Caller, id: &str) -> Result<Ob
         Some(id) => app.store.get::<Image>(&id).await?,
         None => None,
     };
-    found.filter(|image| sees(caller, image)).ok_or_else(|| Failure::not_found("Image", id))
+    found.filter(|image| sees(app, caller, image)).ok_or_else(|| Failure::not_found("Image", id))
 }
 
-fn member(caller: &Caller) -> Result<(), Failure> {
-    if caller.has_role("member") { Ok(()) } else { Err(Failure::Forbidden("this needs the role member".into())) }
+/// The image of that id, for what the rule guards.
+async fn permitted(app: &Arc<App>, caller: &Caller, id: &str, rule: &str) -> Result<Object<Image>, Failure> {
+    let image = find(app, caller, id).await?;
+    enforce(app, caller, rule, &of_image(&image))?;
+    Ok(image)
 }
 
 /// Longest body but image data, in bytes.

@@ -13,10 +13,12 @@ use model::{Id, Object};
 use serde_json::{Value, json};
 use store::{Batch, Query, StoreError};
 
+use super::policies::{of_image, of_project};
 use super::wire::{self, Refusal};
-use super::{data, find, member, sees};
+use super::{data, find, permitted, sees};
 use crate::App;
 use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
 use crate::json_patch::{self, Change};
 use crate::page::{self, Parameters};
@@ -29,15 +31,16 @@ const USUAL_LIMIT: usize = 25;
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::ReadOnly(why) | Refusal::Admin(why) => Self::Forbidden(why),
+            Refusal::ReadOnly(why) | Refusal::Policy(why) => Self::Forbidden(why),
             Refusal::Bad(why) => Self::BadRequest(why),
         }
     }
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller, Parameters(query): Parameters) -> Result<Response, Failure> {
+    enforce(&app, &caller, "get_images", &of_project(caller.project_id.as_ref()))?;
     let mut images: Vec<Object<Image>> = app.store.list(&Query::<Image>::new()).await?;
-    images.retain(|image| listed(&caller, image, &query));
+    images.retain(|image| listed(&app, &caller, image, &query));
     for (key, value) in &query {
         filter(&mut images, key, value)?;
     }
@@ -63,12 +66,12 @@ fn address(query: &HashMap<String, String>, marker: Option<&str>) -> String {
 }
 
 /// Others' community images are found by those who ask for them, not shown to all.
-fn listed(caller: &Caller, image: &Object<Image>, query: &HashMap<String, String>) -> bool {
+fn listed(app: &App, caller: &Caller, image: &Object<Image>, query: &HashMap<String, String>) -> bool {
     let is_own = image.project_id.is_some() && image.project_id == caller.project_id;
     let asked = query.get("visibility").map(String::as_str);
     let community = image.desired.visibility == "community" && !is_own && asked != Some("community") && asked != Some("all");
     let hidden = query.get("os_hidden").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-    sees(caller, image) && !community && image.desired.hidden == hidden
+    sees(app, caller, image) && !community && image.desired.hidden == hidden
 }
 
 fn filter(images: &mut Vec<Object<Image>>, key: &str, value: &str) -> Result<(), Failure> {
@@ -140,7 +143,6 @@ pub(super) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): 
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, Json(body): Json<Value>) -> Result<Response, Failure> {
-    member(&caller)?;
     let Value::Object(mut body) = body else { return Err(Failure::BadRequest("an image is an object".into())) };
     let project = caller.project_id.clone().ok_or_else(|| Failure::Forbidden("images are made in a project".into()))?;
     let id = match body.remove("id") {
@@ -157,8 +159,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, caller: Caller, Json(bod
         if value.is_null() && !wire::is_own(&key) {
             return Err(Failure::BadRequest(format!("Invalid value for {key}: properties are strings")));
         }
-        wire::set(&mut image, &key, value, caller.is_admin())?;
+        set(&app, &caller, &mut image, &key, value, true)?;
     }
+    // The project is the caller's, the owner may be another's.
+    let mut target = of_project(caller.project_id.as_ref());
+    target["owner"] = json!(image.project_id);
+    enforce(&app, &caller, "add_image", &target)?;
     match app.store.apply(Batch::wishes().create(&image)).await {
         Ok(()) => {}
         Err(StoreError::Exists { .. }) => return Err(Failure::Conflict(format!("Image ID {} already exists!", image.id))),
@@ -182,7 +188,7 @@ pub(super) async fn update(
     let body: Value = serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(format!("the body is not JSON: {error}")))?;
     let operations = json_patch::parse(&body).map_err(|error| Failure::BadRequest(error.0))?;
     for _ in 0..crate::race::RACES {
-        let before = owned(&app, &caller, &id).await?;
+        let before = permitted(&app, &caller, &id, "modify_image").await?;
         let mut image = before.clone();
         for operation in &operations {
             let name = operation.attribute();
@@ -194,7 +200,7 @@ pub(super) async fn update(
                 return Err(Failure::Forbidden(format!("Attribute '{name}' is read-only.")));
             }
             json_patch::apply(&mut document, operation).map_err(|error| Failure::Conflict(error.0))?;
-            wire::set(&mut image, name, document.remove(name).unwrap_or(Value::Null), caller.is_admin())?;
+            set(&app, &caller, &mut image, name, document.remove(name).unwrap_or(Value::Null), false)?;
         }
         formats_stay(&before, &image)?;
         match app.store.apply(Batch::wishes().want(&image)).await {
@@ -219,19 +225,16 @@ fn formats_stay(before: &Object<Image>, after: &Object<Image>) -> Result<(), Fai
     Ok(())
 }
 
-/// The image, if the caller may change it.
-pub(super) async fn owned(app: &Arc<App>, caller: &Caller, id: &str) -> Result<Object<Image>, Failure> {
-    let image = find(app, caller, id).await?;
-    let is_own = image.project_id.is_some() && image.project_id == caller.project_id;
-    if caller.is_admin() || (is_own && caller.has_role("member")) {
-        return Ok(image);
-    }
-    Err(Failure::Forbidden("You are not authorized to change this image.".into()))
+/// Sets an attribute, if the rules that guard the value let the caller. At creation `add_image` judges the owner.
+fn set(app: &App, caller: &Caller, image: &mut Object<Image>, key: &str, value: Value, is_new: bool) -> Result<(), Failure> {
+    let target = of_image(image);
+    let may = |rule: &str| (is_new && rule == wire::GIVE) || allows(app, caller, rule, &target);
+    Ok(wire::set(image, key, value, &may)?)
 }
 
 pub(super) async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
-        let image = owned(&app, &caller, &id).await?;
+        let image = permitted(&app, &caller, &id, "delete_image").await?;
         if image.desired.protected {
             return Err(Failure::Forbidden(format!("Image {id} is protected and cannot be deleted.")));
         }
@@ -261,7 +264,7 @@ pub(super) async fn tag(
     Path((id, tag)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
     for _ in 0..crate::race::RACES {
-        let mut image = owned(&app, &caller, &id).await?;
+        let mut image = permitted(&app, &caller, &id, "modify_image").await?;
         let mut tags = image.desired.tags.clone();
         let had = tags.contains(&tag);
         if method == http::Method::PUT {
@@ -271,7 +274,7 @@ pub(super) async fn tag(
         } else {
             return Err(Failure::not_found("Tag", &tag));
         }
-        wire::set(&mut image, "tags", json!(tags), caller.is_admin())?;
+        set(&app, &caller, &mut image, "tags", json!(tags), false)?;
         match app.store.apply(Batch::wishes().want(&image)).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),
             Err(StoreError::Stale { .. }) => {}

@@ -11,8 +11,8 @@ pub(super) enum Refusal {
     ReadOnly(String),
     /// The value does not fit.
     Bad(String),
-    /// Only an administrator may.
-    Admin(String),
+    /// The rules do not let the caller.
+    Policy(String),
 }
 
 /// Attributes that only the server sets.
@@ -102,8 +102,11 @@ pub(super) fn changeable(image: &Object<Image>) -> Map<String, Value> {
     show(image).into_iter().filter(|(key, _)| key != "id" && !READ_ONLY.contains(&key.as_str())).collect()
 }
 
-/// Sets an attribute; `Null` takes it away.
-pub(super) fn set(image: &mut Object<Image>, key: &str, value: Value, is_admin: bool) -> Result<(), Refusal> {
+/// The rule of giving an image to another project.
+pub(super) const GIVE: &str = "image:context_is_admin";
+
+/// Sets an attribute; `Null` takes it away. `may` says whether a rule lets the caller.
+pub(super) fn set(image: &mut Object<Image>, key: &str, value: Value, may: &dyn Fn(&str) -> bool) -> Result<(), Refusal> {
     let bad = |why: &str| Refusal::Bad(format!("Invalid value for {key}: {why}"));
     if READ_ONLY.contains(&key) || key == "id" {
         return Err(Refusal::ReadOnly(format!("Attribute '{key}' is read-only.")));
@@ -115,8 +118,13 @@ pub(super) fn set(image: &mut Object<Image>, key: &str, value: Value, is_admin: 
         "container_format" => desired.container_format = one_of(value, CONTAINER_FORMATS).map_err(|why| bad(&why))?,
         "visibility" => {
             let chosen = one_of(value, VISIBILITIES).map_err(|why| bad(&why))?.unwrap_or_else(|| "shared".into());
-            if chosen == "public" && desired.visibility != "public" && !is_admin {
-                return Err(Refusal::Admin("You are not authorized to make an image public.".into()));
+            let rule = match chosen.as_str() {
+                "public" => Some("publicize_image"),
+                "community" => Some("communitize_image"),
+                _ => None,
+            };
+            if let Some(rule) = rule.filter(|rule| chosen != desired.visibility && !may(rule)) {
+                return Err(Refusal::Policy(format!("You are not authorized to complete {rule} action.")));
             }
             desired.visibility = chosen;
         }
@@ -136,8 +144,8 @@ pub(super) fn set(image: &mut Object<Image>, key: &str, value: Value, is_admin: 
         }
         "owner" => {
             let owner = value.as_str().and_then(Id::parse).ok_or_else(|| bad("a project's id"))?;
-            if image.project_id.as_ref() != Some(&owner) && !is_admin {
-                return Err(Refusal::Admin("You are not permitted to give images to another owner.".into()));
+            if image.project_id.as_ref() != Some(&owner) && !may(GIVE) {
+                return Err(Refusal::Policy("You are not permitted to give images to another owner.".into()));
             }
             image.project_id = Some(owner);
         }
@@ -256,18 +264,18 @@ mod tests {
             ("tags", json!(["b", "a", "a"])),
             ("min_disk", json!(3)),
         ] {
-            set(&mut image, key, value, false).unwrap();
+            set(&mut image, key, value, &|_| false).unwrap();
         }
         let shown = show(&image);
         assert_eq!(shown["os_distro"], "debian");
         assert_eq!(shown["tags"], json!(["a", "b"]));
         assert_eq!(shown["status"], "queued");
-        set(&mut image, "os_distro", Value::Null, false).unwrap();
+        set(&mut image, "os_distro", Value::Null, &|_| false).unwrap();
         assert!(!show(&image).contains_key("os_distro"));
         // A property cannot pass for an attribute of the image's own.
-        assert!(matches!(set(&mut image, "status", json!("active"), true), Err(Refusal::ReadOnly(_))));
-        assert!(matches!(set(&mut image, "visibility", json!("public"), false), Err(Refusal::Admin(_))));
-        assert!(matches!(set(&mut image, "owner", json!("p2"), false), Err(Refusal::Admin(_))));
+        assert!(matches!(set(&mut image, "status", json!("active"), &|_| true), Err(Refusal::ReadOnly(_))));
+        assert!(matches!(set(&mut image, "visibility", json!("public"), &|_| false), Err(Refusal::Policy(_))));
+        assert!(matches!(set(&mut image, "owner", json!("p2"), &|_| false), Err(Refusal::Policy(_))));
         for (key, value) in [
             ("disk_format", json!("floppy")),
             ("min_disk", json!(-1)),
@@ -277,7 +285,7 @@ mod tests {
             ("os_distro", json!(7)),
             ("visibility", json!("everyone")),
         ] {
-            assert!(matches!(set(&mut image, key, value.clone(), true), Err(Refusal::Bad(_))), "{key} {value}");
+            assert!(matches!(set(&mut image, key, value.clone(), &|_| true), Err(Refusal::Bad(_))), "{key} {value}");
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod address;
 mod networks;
+pub(crate) mod policies;
 mod ports;
 mod subnets;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
@@ -14,10 +16,16 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use model::net::Network;
+use model::{Id, Object};
 use serde_json::{Value, json};
+use store::Query;
+
+pub(crate) use ports::sees as sees_port;
 
 use crate::App;
 use crate::caller::Caller;
+use crate::enforce::enforce;
 use crate::failure::{self, Failure, class};
 use crate::links::origin;
 use crate::race::RACES;
@@ -100,6 +108,12 @@ impl Ask {
     fn href(&self, collection: &str) -> String {
         format!("{}/network/v2.0/{collection}", self.origin)
     }
+
+    /// All networks by id: what rules say of a thing on one depends on whose it is.
+    async fn networks(&self) -> Result<HashMap<Id<Network>, Object<Network>>, Failure> {
+        let all = self.app.store.list(&Query::<Network>::new().with_deleted()).await?;
+        Ok(all.into_iter().map(|it| (it.id.clone(), it)).collect())
+    }
 }
 
 async fn versions(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<Value> {
@@ -143,7 +157,7 @@ fn bodies(body: &Value, singular: &str, plural: &str) -> Result<(Vec<serde_json:
 }
 
 /// The project an object is to belong to: the caller's, or the one an administrator names.
-fn owner(ask: &Ask, body: &mut serde_json::Map<String, Value>) -> Result<model::Id<model::identity::Project>, Failure> {
+fn owner(ask: &Ask, body: &mut serde_json::Map<String, Value>) -> Result<Id<model::identity::Project>, Failure> {
     let (project, tenant) = (body.remove("project_id"), body.remove("tenant_id"));
     if let (Some(a), Some(b)) = (&project, &tenant)
         && a != b
@@ -153,10 +167,10 @@ fn owner(ask: &Ask, body: &mut serde_json::Map<String, Value>) -> Result<model::
     let own = ask.caller.project().cloned();
     match project.or(tenant) {
         Some(given) => {
-            let id = crate::resource::value::id(&given)
+            let id: Id<model::identity::Project> = crate::resource::value::id(&given)
                 .map_err(|why| Failure::BadRequest(format!("Invalid input for project_id. Reason: {why}.")))?;
-            if own.as_ref().ok() != Some(&id) && !ask.caller.is_admin() {
-                return Err(Failure::Forbidden("Only administrators may make objects for another project.".into()));
+            if own.as_ref().ok() != Some(&id) {
+                enforce(&ask.app, &ask.caller, "network:context_is_admin", &policies::of_project(Some(&id)))?;
             }
             Ok(id)
         }

@@ -13,16 +13,18 @@ use serde_json::{Map, Value, json};
 use store::{Batch, Query, StoreError, Wishes};
 
 use super::address::Taken;
+use super::policies::{of_network, of_project};
 use super::{Ask, again, bodies, created, owner, passed_over};
 use crate::App;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
 use crate::race::RACES;
-use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
+use crate::resource::{Field, Listing, Resource, View, field, parse, put, rooted, value};
 
 /// Largest packet a network may promise, in bytes: what the fabric carries.
 const MTU: u16 = 1500;
 
-pub(super) static NETWORK: Resource<Network> = Resource { plural: "networks", title: "network", fields: FIELDS };
+pub(super) static NETWORK: Resource<Network> = Resource { plural: "networks", fields: FIELDS };
 
 const FIELDS: &[Field<Network>] = &[
     field("id", |it: &Object<Network>| json!(it.id)),
@@ -34,36 +36,45 @@ const FIELDS: &[Field<Network>] = &[
     field("status", |_: &Object<Network>| json!("ACTIVE")),
     field("shared", |it: &Object<Network>| json!(it.desired.shared))
         .set(|it, v| put(&mut it.desired.shared, value::boolean(v)))
-        .admin_sets(),
+        .create_by("create_network:shared")
+        .update_by("update_network:shared")
+        .free_default(),
     field("router:external", |it: &Object<Network>| json!(it.desired.external))
         .set(|it, v| put(&mut it.desired.external, value::boolean(v)))
-        .admin_sets(),
+        .create_by("create_network:router:external")
+        .update_by("update_network:router:external")
+        .free_default(),
     field("mtu", |it: &Object<Network>| json!(it.desired.mtu)).set(|it, v| {
         let mtu = u16::try_from(value::number(v, 0, i64::from(MTU))?).unwrap_or(MTU);
         it.desired.mtu = if mtu == 0 { MTU } else { mtu };
         if it.desired.mtu < 68 { Err("it is below 68".into()) } else { Ok(()) }
     }),
     field("port_security_enabled", |it: &Object<Network>| json!(it.desired.port_security_enabled))
-        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v))),
+        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v)))
+        .create_by("create_network:port_security_enabled")
+        .update_by("update_network:port_security_enabled"),
     field("provider:network_type", |_: &Object<Network>| json!("vlan"))
         .set_once(|_, v| match v.as_str() {
             Some("vlan") => Ok(()),
             _ => Err("only vlan is offered".into()),
         })
-        .admin_only(),
+        .read_by("get_network:provider:network_type")
+        .create_by("create_network:provider:network_type"),
     field("provider:physical_network", |it: &Object<Network>| json!(it.desired.segment.physical_network))
         .set_once(|it, v| {
             let name = value::text(v, 64)?;
             if name == it.desired.segment.physical_network { Ok(()) } else { Err(format!("there is no physical network '{name}'")) }
         })
-        .admin_only(),
+        .read_by("get_network:provider:physical_network")
+        .create_by("create_network:provider:physical_network"),
     field("provider:segmentation_id", |it: &Object<Network>| json!(it.desired.segment.vlan))
         .set_once(|it, v| {
             let id = value::number(v, 1, 4094)?;
             it.desired.segment.vlan = u16::try_from(id).ok().and_then(VlanId::new).ok_or("it is no VLAN id")?;
             Ok(())
         })
-        .admin_only(),
+        .read_by("get_network:provider:segmentation_id")
+        .create_by("create_network:provider:segmentation_id"),
     field("project_id", |it: &Object<Network>| json!(it.project_id)),
     field("tenant_id", |it: &Object<Network>| json!(it.project_id)),
     field("created_at", |it: &Object<Network>| json!(it.created_at.iso_seconds())),
@@ -74,7 +85,11 @@ const FIELDS: &[Field<Network>] = &[
 
 /// Whether the caller sees it.
 pub(super) fn sees(ask: &Ask, network: &Object<Network>) -> bool {
-    (network.desired.shared && ask.caller.has_role("reader")) || ask.caller.sees(network.project_id.as_ref())
+    allows(&ask.app, &ask.caller, "get_network", &of_network(network))
+}
+
+fn view(ask: &Ask) -> View<'_, Network> {
+    View { app: &ask.app, caller: &ask.caller, target: &of_network }
 }
 
 /// The network of that id, if the caller sees it.
@@ -93,7 +108,7 @@ async fn shown(ask: &Ask, network: &Object<Network>) -> Result<Value, Failure> {
 /// A network with those of the subnets that are its own.
 fn with_subnets(ask: &Ask, network: &Object<Network>, subnets: &[Object<Subnet>]) -> Value {
     let fields = ask.parameters.fields();
-    let mut body = NETWORK.show(network, &ask.caller, &fields);
+    let mut body = NETWORK.show(network, view(ask), &fields);
     if let Some(map) = body.as_object_mut().filter(|_| fields.is_empty() || fields.iter().any(|it| it == "subnets")) {
         let own = subnets.iter().filter(|it| it.desired.network_id == network.id);
         map.insert("subnets".into(), own.map(|it| json!(it.id)).collect());
@@ -102,8 +117,14 @@ fn with_subnets(ask: &Ask, network: &Object<Network>, subnets: &[Object<Subnet>]
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
-    let listing =
-        Listing { resource: &NETWORK, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("networks"), strict: true };
+    let listing = Listing {
+        resource: &NETWORK,
+        parameters: &ask.parameters,
+        view: view(&ask),
+        own: of_project(ask.caller.project_id.as_ref()),
+        href: ask.href("networks"),
+        strict: true,
+    };
     let page = listing.page(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?;
     let ids = page.items.iter().map(|it| it.id.to_string());
     let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", ids)).await?;
@@ -130,7 +151,6 @@ fn blank(app: &App) -> Result<NetworkDesired, Failure> {
 }
 
 pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
-    ask.caller.require_role("member")?;
     let body = parse(&body)?;
     let (wanted, is_bulk) = bodies(&body, "network", "networks")?;
     let fabric = &ask.app.settings.fabric;
@@ -144,7 +164,8 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
             let mut wanted = wanted.clone();
             let project = owner(&ask, &mut wanted)?;
             let mut network = Object::new(Id::random(), Some(project), "", blank(&ask.app)?);
-            NETWORK.fill(&mut network, &wanted, &ask.caller)?;
+            enforce(&ask.app, &ask.caller, "create_network", &of_network(&network))?;
+            NETWORK.fill(&mut network, &wanted, view(&ask))?;
             let given = wanted.contains_key("provider:segmentation_id");
             let vlan = choose(&ask.app, &network, given, &held, passed_over(tries)?)?;
             held.insert(vlan_key(vlan));
@@ -193,12 +214,10 @@ fn choose(app: &App, network: &Object<Network>, given: bool, held: &HashSet<Stri
     })
 }
 
-/// The network of that id, if the caller may change it.
-async fn own(ask: &Ask, id: &str) -> Result<Object<Network>, Failure> {
+/// The network of that id, if the rule lets the caller.
+async fn permitted(ask: &Ask, id: &str, rule: &str) -> Result<Object<Network>, Failure> {
     let network = find(ask, id).await?;
-    if !ask.caller.is_admin() && (network.project_id != ask.caller.project_id || !ask.caller.has_role("member")) {
-        return Err(Failure::Forbidden("This network is not yours to change.".into()));
-    }
+    enforce(&ask.app, &ask.caller, rule, &of_network(&network))?;
     Ok(network)
 }
 
@@ -207,9 +226,9 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     let wanted: &Map<String, Value> = rooted(&body, "network")?;
     let mut tries = 0;
     loop {
-        let mut network = own(&ask, &id).await?;
+        let mut network = permitted(&ask, &id, "update_network").await?;
         let was_shared = network.desired.shared;
-        NETWORK.change(&mut network, wanted, &ask.caller)?;
+        NETWORK.change(&mut network, wanted, view(&ask))?;
         if was_shared && !network.desired.shared {
             let ports = ask.app.store.list(&Query::<Port>::new().column("network_id", [network.id.to_string()])).await?;
             if ports.iter().any(|port| port.project_id.is_some() && port.project_id != network.project_id) {
@@ -232,7 +251,7 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let mut tries = 0;
     loop {
-        let network = own(&ask, &id).await?;
+        let network = permitted(&ask, &id, "delete_network").await?;
         let ports = Query::<Port>::new().with_deleted().column("network_id", [network.id.to_string()]);
         let found = ask.app.store.list(&ports).await?;
         if found.iter().any(|port| !port.is_deleting()) {

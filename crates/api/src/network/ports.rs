@@ -9,13 +9,18 @@ use axum::response::Response;
 use http::StatusCode;
 use model::net::{Binding, FixedIp, Network, Port, PortDesired, Subnet, ip_key};
 use model::{Id, Object};
+use policy::Target;
 use serde_json::{Map, Value, json};
 use store::{Batch, Query, Wishes};
 
 use super::address::Taken;
+use super::policies::{of_port, of_project};
 use super::{Ask, again, bodies, created, networks, owner};
+use crate::App;
+use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
+use crate::resource::{Field, Listing, Resource, View, field, parse, put, rooted, value};
 
 /// Most addresses of one port.
 const MAX_ADDRESSES: usize = 64;
@@ -23,7 +28,7 @@ const MAX_ADDRESSES: usize = 64;
 /// `device_owner`s that the control plane gives to its own ports.
 const OURS: [&str; 2] = ["network:cofferdam-access", "baremetal:cluster"];
 
-pub(super) static PORT: Resource<Port> = Resource { plural: "ports", title: "port", fields: FIELDS };
+pub(super) static PORT: Resource<Port> = Resource { plural: "ports", fields: FIELDS };
 
 const FIELDS: &[Field<Port>] = &[
     field("id", |it: &Object<Port>| json!(it.id)),
@@ -39,33 +44,55 @@ const FIELDS: &[Field<Port>] = &[
     field("status", |it: &Object<Port>| json!(it.observed.status.as_str())),
     field("mac_address", |it: &Object<Port>| json!(it.desired.mac_address))
         .set(|it, v| put(&mut it.desired.mac_address, mac(v)))
+        .create_by("create_port:mac_address")
+        .update_by("update_port:mac_address")
         .column("mac_address"),
     // Read with the subnets at hand: see `addresses`.
     field("fixed_ips", |it: &Object<Port>| json!(it.desired.fixed_ips))
-        .set(|_, v| if v.is_array() || v.is_null() { Ok(()) } else { Err("it is not a list".into()) }),
+        .set(|_, v| if v.is_array() || v.is_null() { Ok(()) } else { Err("it is not a list".into()) })
+        .create_by("create_port:fixed_ips")
+        .update_by("update_port:fixed_ips"),
     field("device_id", |it: &Object<Port>| json!(it.desired.device_id))
         .set(|it, v| put(&mut it.desired.device_id, value::text(v, 255)))
+        .create_by("create_port:device_id")
+        .update_by("update_port:device_id")
+        .free_default()
         .column("device_id"),
-    field("device_owner", |it: &Object<Port>| json!(it.desired.device_owner)).set(|it, v| {
-        it.desired.device_owner = value::text(v, 255)?;
-        if OURS.contains(&it.desired.device_owner.as_str()) { Err("it is one of the control plane's own".into()) } else { Ok(()) }
-    }),
+    field("device_owner", |it: &Object<Port>| json!(it.desired.device_owner))
+        .set(|it, v| {
+            it.desired.device_owner = value::text(v, 255)?;
+            if OURS.contains(&it.desired.device_owner.as_str()) { Err("it is one of the control plane's own".into()) } else { Ok(()) }
+        })
+        .create_by("create_port:device_owner")
+        .update_by("update_port:device_owner")
+        .free_default(),
     field("port_security_enabled", |it: &Object<Port>| json!(it.desired.port_security_enabled))
-        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v))),
+        .set(|it, v| put(&mut it.desired.port_security_enabled, value::boolean(v)))
+        .create_by("create_port:port_security_enabled")
+        .update_by("update_port:port_security_enabled"),
     field("security_groups", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
-    field("allowed_address_pairs", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
+    field("allowed_address_pairs", |_: &Object<Port>| json!([]))
+        .set(|_, v| only_empty(v))
+        .create_by("create_port:allowed_address_pairs")
+        .update_by("update_port:allowed_address_pairs"),
     field("extra_dhcp_opts", |_: &Object<Port>| json!([])).set(|_, v| only_empty(v)),
-    field("binding:vnic_type", |it: &Object<Port>| json!(it.desired.binding.vnic_type)).set(|it, v| {
-        let kind = value::text(v, 32)?;
-        if !["normal", "baremetal", "direct", "macvtap"].contains(&kind.as_str()) {
-            return Err(format!("'{kind}' is none of normal, baremetal, direct, macvtap"));
-        }
-        it.desired.binding.vnic_type = kind;
-        Ok(())
-    }),
+    field("binding:vnic_type", |it: &Object<Port>| json!(it.desired.binding.vnic_type))
+        .set(|it, v| {
+            let kind = value::text(v, 32)?;
+            if !["normal", "baremetal", "direct", "macvtap"].contains(&kind.as_str()) {
+                return Err(format!("'{kind}' is none of normal, baremetal, direct, macvtap"));
+            }
+            it.desired.binding.vnic_type = kind;
+            Ok(())
+        })
+        .create_by("create_port:binding:vnic_type")
+        .update_by("update_port:binding:vnic_type")
+        .free_default(),
     field("binding:host_id", |it: &Object<Port>| json!(it.desired.binding.host_id))
         .set(|it, v| put(&mut it.desired.binding.host_id, value::text(v, 255)))
-        .admin_only(),
+        .read_by("get_port:binding:host_id")
+        .create_by("create_port:binding:host_id")
+        .update_by("update_port:binding:host_id"),
     field("binding:profile", |it: &Object<Port>| json!(it.desired.binding.profile))
         .set(|it, v| {
             it.desired.binding.profile = match v {
@@ -75,9 +102,11 @@ const FIELDS: &[Field<Port>] = &[
             };
             it.desired.binding.local_links().map(drop)
         })
-        .admin_only(),
-    field("binding:vif_type", |it: &Object<Port>| json!(it.observed.vif_type.as_str())).admin_only(),
-    field("binding:vif_details", |_: &Object<Port>| json!({})).admin_only(),
+        .read_by("get_port:binding:profile")
+        .create_by("create_port:binding:profile")
+        .update_by("update_port:binding:profile"),
+    field("binding:vif_type", |it: &Object<Port>| json!(it.observed.vif_type.as_str())).read_by("get_port:binding:vif_type"),
+    field("binding:vif_details", |_: &Object<Port>| json!({})).read_by("get_port:binding:vif_details"),
     field("project_id", |it: &Object<Port>| json!(it.project_id)),
     field("tenant_id", |it: &Object<Port>| json!(it.project_id)),
     field("created_at", |it: &Object<Port>| json!(it.created_at.iso_seconds())),
@@ -113,47 +142,65 @@ fn mac_pool(network: &Id<Network>) -> String {
     format!("mac:{network}")
 }
 
-/// Whether the caller sees it. Services bind ports for users.
-fn sees(ask: &Ask, port: &Object<Port>) -> bool {
-    ask.caller.sees(port.project_id.as_ref()) || ask.caller.has_role("service")
+fn view<'a>(ask: &'a Ask, target: &'a (dyn Fn(&Object<Port>) -> Target + Send + Sync)) -> View<'a, Port> {
+    View { app: &ask.app, caller: &ask.caller, target }
 }
 
-async fn find(ask: &Ask, id: &str) -> Result<Object<Port>, Failure> {
+fn shown(ask: &Ask, port: &Object<Port>, network: Option<&Object<Network>>, fields: &[String]) -> Value {
+    PORT.show(port, view(ask, &|it| of_port(it, network)), fields)
+}
+
+/// Whether the caller sees the port.
+pub(crate) async fn sees(app: &App, caller: &Caller, port: &Object<Port>) -> Result<bool, Failure> {
+    let network = app.store.get::<Network>(&port.desired.network_id).await?;
+    Ok(allows(app, caller, "get_port", &of_port(port, network.as_ref())))
+}
+
+/// The port of that id and its network, if the caller sees it.
+async fn find(ask: &Ask, id: &str) -> Result<(Object<Port>, Option<Object<Network>>), Failure> {
     let missing = || Failure::not_found("Port", id);
     let parsed = Id::parse(id).ok_or_else(missing)?;
-    let found = ask.app.store.get(&parsed).await?;
-    found.filter(|it: &Object<Port>| !it.is_deleting() && sees(ask, it)).ok_or_else(missing)
+    let port: Object<Port> = ask.app.store.get(&parsed).await?.ok_or_else(missing)?;
+    let network = ask.app.store.get::<Network>(&port.desired.network_id).await?;
+    let is_seen = !port.is_deleting() && allows(&ask.app, &ask.caller, "get_port", &of_port(&port, network.as_ref()));
+    if is_seen { Ok((port, network)) } else { Err(missing()) }
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
-    let listing = Listing { resource: &PORT, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("ports"), strict: true };
-    Ok(Json(listing.answer(&ask.app.store, Query::new(), |it| sees(&ask, it)).await?))
+    let networks = ask.networks().await?;
+    let target = |it: &Object<Port>| of_port(it, networks.get(&it.desired.network_id));
+    let listing = Listing {
+        resource: &PORT,
+        parameters: &ask.parameters,
+        view: view(&ask, &target),
+        own: of_project(ask.caller.project_id.as_ref()),
+        href: ask.href("ports"),
+        strict: true,
+    };
+    let sees = |it: &Object<Port>| allows(&ask.app, &ask.caller, "get_port", &target(it));
+    Ok(Json(listing.answer(&ask.app.store, Query::new(), sees).await?))
 }
 
 pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
-    let port = find(&ask, &id).await?;
-    Ok(Json(json!({"port": PORT.show(&port, &ask.caller, &ask.parameters.fields())})))
+    let (port, network) = find(&ask, &id).await?;
+    Ok(Json(json!({"port": shown(&ask, &port, network.as_ref(), &ask.parameters.fields())})))
 }
 
 pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
-    ask.caller.require_role("member")?;
     let body = parse(&body)?;
     let (wanted, is_bulk) = bodies(&body, "port", "ports")?;
     let mut tries = 0;
     loop {
         let mut batch = Batch::wishes();
         let mut taken = Taken::after(tries)?;
-        let mut made = Vec::new();
+        let mut items = Vec::new();
         for wanted in &wanted {
-            let (port, with) = prepare(&ask, wanted.clone(), &mut taken, batch).await?;
+            let (port, network, with) = prepare(&ask, wanted.clone(), &mut taken, batch).await?;
             batch = with;
-            made.push(port);
+            items.push(shown(&ask, &port, Some(&network), &ask.parameters.fields()));
         }
         match ask.app.store.apply(batch).await {
-            Ok(()) => {
-                let mut items: Vec<Value> = made.iter().map(|it| PORT.show(it, &ask.caller, &ask.parameters.fields())).collect();
-                return Ok(created(if is_bulk { json!({ "ports": items }) } else { json!({"port": items.pop()}) }));
-            }
+            Ok(()) => return Ok(created(if is_bulk { json!({ "ports": items }) } else { json!({"port": items.pop()}) })),
             Err(store::StoreError::Taken { pool, value })
                 if pool.starts_with("mac:") && wanted.iter().any(|it| it.contains_key("mac_address")) =>
             {
@@ -175,13 +222,12 @@ async fn prepare(
     mut wanted: Map<String, Value>,
     taken: &mut Taken,
     batch: Batch<Wishes>,
-) -> Result<(Object<Port>, Batch<Wishes>), Failure> {
+) -> Result<(Object<Port>, Object<Network>, Batch<Wishes>), Failure> {
     let project = owner(ask, &mut wanted)?;
     let network = match wanted.get("network_id").and_then(Value::as_str) {
         Some(id) => networks::find(ask, id).await?,
         None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
     };
-    check_owner(ask, &network, &wanted)?;
     let desired = PortDesired {
         network_id: network.id.clone(),
         mac_address: random_mac()?,
@@ -194,7 +240,10 @@ async fn prepare(
         port_security_enabled: network.desired.port_security_enabled,
     };
     let mut port = Object::new(Id::random(), Some(project), "", desired);
-    PORT.fill(&mut port, &wanted, &ask.caller)?;
+    enforce(&ask.app, &ask.caller, "create_port", &of_port(&port, Some(&network)))?;
+    let target = |it: &Object<Port>| of_port(it, Some(&network));
+    PORT.fill(&mut port, &wanted, view(ask, &target))?;
+    check_addresses(ask, "create_port", wanted.get("fixed_ips"), &target(&port))?;
     let subnets = ask.app.store.list(&Query::<Subnet>::new().column("network_id", [network.id.to_string()])).await?;
     port.desired.fixed_ips = addresses(ask, &subnets, wanted.get("fixed_ips").filter(|it| !it.is_null()), &[], taken).await?;
     let mut batch = batch.require(&network.id).hold(&mac_pool(&network.id), &port.desired.mac_address, port.id.as_str());
@@ -202,20 +251,16 @@ async fn prepare(
         batch = batch.require(&it.subnet_id).hold(&Taken::pool(&it.subnet_id), &ip_key(it.ip_address), port.id.as_str());
     }
     let batch = batch.create(&port).wake(&port.id);
-    Ok((port, batch))
+    Ok((port, network, batch))
 }
 
-/// What only the owner of a network may say of ports on it (Source: Neutron's default policies of ports).
-fn check_owner(ask: &Ask, network: &Object<Network>, wanted: &Map<String, Value>) -> Result<(), Failure> {
-    if ask.caller.is_admin() || ask.caller.has_role("service") || network.project_id == ask.caller.project_id {
-        return Ok(());
-    }
-    if wanted.contains_key("mac_address") || wanted.contains_key("fixed_ips") {
-        return Err(Failure::Forbidden("Only the owner of a shared network may choose addresses on it.".into()));
-    }
-    let is_network = |it: &Value| it.as_str().is_some_and(|it| it.starts_with("network:"));
-    if wanted.get("device_owner").is_some_and(is_network) {
-        return Err(Failure::Forbidden("Only the owner of a shared network may make ports of the network itself on it.".into()));
+/// Asks the rules of what the entries of `fixed_ips` name.
+fn check_addresses(ask: &Ask, rule: &str, wanted: Option<&Value>, target: &Target) -> Result<(), Failure> {
+    let entries = wanted.and_then(Value::as_array);
+    for member in ["ip_address", "subnet_id"] {
+        if entries.is_some_and(|entries| entries.iter().any(|it| it.get(member).is_some_and(|it| !it.is_null()))) {
+            enforce(&ask.app, &ask.caller, &format!("{rule}:fixed_ips:{member}"), target)?;
+        }
     }
     Ok(())
 }
@@ -293,17 +338,15 @@ async fn addresses(
     Ok(out)
 }
 
-async fn own(ask: &Ask, id: &str) -> Result<Object<Port>, Failure> {
-    let port = find(ask, id).await?;
-    let service = ask.caller.is_admin() || ask.caller.has_role("service");
-    if !service && !ask.caller.has_role("member") {
-        return Err(Failure::Forbidden("This port is not yours to change.".into()));
-    }
+/// The port of that id and its network, if the rule lets the caller and it is not one of ours.
+async fn permitted(ask: &Ask, id: &str, rule: &str) -> Result<(Object<Port>, Option<Object<Network>>), Failure> {
+    let (port, network) = find(ask, id).await?;
     if OURS.contains(&port.desired.device_owner.as_str()) {
         let text = format!("Port {id} belongs to a cluster and cannot be changed or deleted directly via the port API.");
         return Err(Failure::named(StatusCode::CONFLICT, "ServicePortInUse", text));
     }
-    Ok(port)
+    enforce(&ask.app, &ask.caller, rule, &of_port(&port, network.as_ref()))?;
+    Ok((port, network))
 }
 
 pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Failure> {
@@ -311,12 +354,11 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     let wanted = rooted(&body, "port")?;
     let mut tries = 0;
     loop {
-        let mut port = own(&ask, &id).await?;
+        let (mut port, network) = permitted(&ask, &id, "update_port").await?;
         let before = port.desired.clone();
-        if let Some(network) = ask.app.store.get(&before.network_id).await? {
-            check_owner(&ask, &network, wanted)?;
-        }
-        PORT.change(&mut port, wanted, &ask.caller)?;
+        let target = |it: &Object<Port>| of_port(it, network.as_ref());
+        PORT.change(&mut port, wanted, view(&ask, &target))?;
+        check_addresses(&ask, "update_port", wanted.get("fixed_ips"), &target(&port))?;
         let bound = !before.binding.host_id.is_empty();
         if bound && before.mac_address != port.desired.mac_address && before.binding.vnic_type != "baremetal" {
             let text = format!("Unable to complete operation on port {id}, port is already bound.");
@@ -339,7 +381,10 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
             batch = batch.free(&pool, &before.mac_address).hold(&pool, &port.desired.mac_address, port.id.as_str());
         }
         match ask.app.store.apply(batch.want(&port).wake(&port.id)).await {
-            Ok(()) => return Ok(Json(json!({"port": PORT.show(&find(&ask, &id).await?, &ask.caller, &[])}))),
+            Ok(()) => {
+                let (port, network) = find(&ask, &id).await?;
+                return Ok(Json(json!({"port": shown(&ask, &port, network.as_ref(), &[])})));
+            }
             Err(store::StoreError::Taken { pool, value }) if pool.starts_with("mac:") => return Err(mac_in_use(&value)),
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),
@@ -351,7 +396,7 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let mut tries = 0;
     loop {
-        let port = own(&ask, &id).await?;
+        let (port, _) = permitted(&ask, &id, "delete_port").await?;
         if let Some(held) = ask.app.store.allocation("vif", port.id.as_str()).await? {
             let text = format!("Port {id} cannot be deleted directly via the port API: it is attached to bare metal node {}.", held.holder);
             return Err(Failure::named(StatusCode::CONFLICT, "ServicePortInUse", text));

@@ -13,11 +13,13 @@ use model::{Id, Object};
 use serde_json::{Map, Value, json};
 use store::{Batch, Query};
 
+use super::policies::{of_project, of_subnet};
 use super::{Ask, address, again, bodies, created, networks, owner};
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, field, parse, put, rooted, value};
+use crate::resource::{Field, Listing, Resource, View, field, parse, put, rooted, value};
 
-pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", title: "subnet", fields: FIELDS };
+pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", fields: FIELDS };
 
 const FIELDS: &[Field<Subnet>] = &[
     field("id", |it: &Object<Subnet>| json!(it.id)),
@@ -94,27 +96,38 @@ fn pools(v: &Value) -> Result<Vec<AllocationPool>, String> {
     list.iter().map(|it| serde_json::from_value(it.clone()).map_err(|_| format!("{it} is not a valid allocation pool"))).collect()
 }
 
-async fn find(ask: &Ask, id: &str) -> Result<Object<Subnet>, Failure> {
+/// The subnet of that id and its network, if the caller sees it.
+async fn find(ask: &Ask, id: &str) -> Result<(Object<Subnet>, Option<Object<Network>>), Failure> {
     let missing = || Failure::not_found("Subnet", id);
     let parsed = Id::parse(id).ok_or_else(missing)?;
     let subnet = ask.app.store.get::<Subnet>(&parsed).await?.ok_or_else(missing)?;
-    if ask.caller.sees(subnet.project_id.as_ref()) || networks::find(ask, subnet.desired.network_id.as_str()).await.is_ok() {
-        return Ok(subnet);
-    }
-    Err(missing())
+    let network = ask.app.store.get::<Network>(&subnet.desired.network_id).await?;
+    let is_seen = allows(&ask.app, &ask.caller, "get_subnet", &of_subnet(&subnet, network.as_ref()));
+    if is_seen { Ok((subnet, network)) } else { Err(missing()) }
 }
 
 pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
-    let shared: Vec<Id<Network>> =
-        ask.app.store.list(&Query::<Network>::new()).await?.into_iter().filter(|it| it.desired.shared).map(|it| it.id).collect();
-    let sees = |it: &Object<Subnet>| ask.caller.sees(it.project_id.as_ref()) || shared.contains(&it.desired.network_id);
-    let listing = Listing { resource: &SUBNET, parameters: &ask.parameters, caller: &ask.caller, href: ask.href("subnets"), strict: true };
+    let networks = ask.networks().await?;
+    let target = |it: &Object<Subnet>| of_subnet(it, networks.get(&it.desired.network_id));
+    let listing = Listing {
+        resource: &SUBNET,
+        parameters: &ask.parameters,
+        view: View { app: &ask.app, caller: &ask.caller, target: &target },
+        own: of_project(ask.caller.project_id.as_ref()),
+        href: ask.href("subnets"),
+        strict: true,
+    };
+    let sees = |it: &Object<Subnet>| allows(&ask.app, &ask.caller, "get_subnet", &target(it));
     Ok(Json(listing.answer(&ask.app.store, Query::new(), sees).await?))
 }
 
+fn shown(ask: &Ask, subnet: &Object<Subnet>, network: Option<&Object<Network>>, fields: &[String]) -> Value {
+    SUBNET.show(subnet, View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, network) }, fields)
+}
+
 pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
-    let subnet = find(&ask, &id).await?;
-    Ok(Json(json!({"subnet": SUBNET.show(&subnet, &ask.caller, &ask.parameters.fields())})))
+    let (subnet, network) = find(&ask, &id).await?;
+    Ok(Json(json!({"subnet": shown(&ask, &subnet, network.as_ref(), &ask.parameters.fields())})))
 }
 
 /// Checks what no single field shows (Source: Neutron API reference, "Subnets").
@@ -177,13 +190,13 @@ fn check(subnet: &SubnetDesired) -> Result<(), Failure> {
 }
 
 pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
-    ask.caller.require_role("member")?;
     let body = parse(&body)?;
     let (wanted, is_bulk) = bodies(&body, "subnet", "subnets")?;
     let mut tries = 0;
     loop {
         let mut batch = Batch::wishes();
         let mut made: Vec<Object<Subnet>> = Vec::new();
+        let mut items = Vec::new();
         for wanted in &wanted {
             let (subnet, network) = prepare(&ask, wanted.clone(), &made).await?;
             // Two subnets made at once on one network meet in its row, which was read before its subnets were: they cannot overlap.
@@ -194,13 +207,11 @@ pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
                 batch = batch.hold(&address::Taken::pool(&subnet.id), &ip_key(gateway), "gateway");
             }
             batch = batch.create(&subnet);
+            items.push(shown(&ask, &subnet, Some(&network), &ask.parameters.fields()));
             made.push(subnet);
         }
         match ask.app.store.apply(batch).await {
-            Ok(()) => {
-                let mut items: Vec<Value> = made.iter().map(|it| SUBNET.show(it, &ask.caller, &ask.parameters.fields())).collect();
-                return Ok(created(if is_bulk { json!({ "subnets": items }) } else { json!({"subnet": items.pop()}) }));
-            }
+            Ok(()) => return Ok(created(if is_bulk { json!({ "subnets": items }) } else { json!({"subnet": items.pop()}) })),
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),
         }
@@ -220,9 +231,6 @@ async fn prepare(
         }
         None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
     };
-    if network.project_id.as_ref() != Some(&project) && !ask.caller.is_admin() {
-        return Err(Failure::Forbidden("This network is not yours to change.".into()));
-    }
     let blank = SubnetDesired {
         network_id: network.id.clone(),
         cidr: IpNet::default(),
@@ -234,7 +242,9 @@ async fn prepare(
         description: String::new(),
     };
     let mut subnet = Object::new(Id::random(), Some(project), "", blank);
-    SUBNET.fill(&mut subnet, &wanted, &ask.caller)?;
+    enforce(&ask.app, &ask.caller, "create_subnet", &of_subnet(&subnet, Some(&network)))?;
+    let view = View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, Some(&network)) };
+    SUBNET.fill(&mut subnet, &wanted, view)?;
     let desired = &mut subnet.desired;
     let version = if desired.cidr.network().is_ipv4() { 4 } else { 6 };
     if wanted.get("ip_version").and_then(|it| value::number(it, 4, 6).ok()) != Some(version) {
@@ -263,12 +273,11 @@ fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-async fn own(ask: &Ask, id: &str) -> Result<Object<Subnet>, Failure> {
-    let subnet = find(ask, id).await?;
-    if !ask.caller.is_admin() && (subnet.project_id != ask.caller.project_id || !ask.caller.has_role("member")) {
-        return Err(Failure::Forbidden("This subnet is not yours to change.".into()));
-    }
-    Ok(subnet)
+/// The subnet of that id and its network, if the rule lets the caller.
+async fn permitted(ask: &Ask, id: &str, rule: &str) -> Result<(Object<Subnet>, Option<Object<Network>>), Failure> {
+    let (subnet, network) = find(ask, id).await?;
+    enforce(&ask.app, &ask.caller, rule, &of_subnet(&subnet, network.as_ref()))?;
+    Ok((subnet, network))
 }
 
 pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Failure> {
@@ -276,9 +285,10 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
     let wanted = rooted(&body, "subnet")?;
     let mut tries = 0;
     loop {
-        let mut subnet = own(&ask, &id).await?;
+        let (mut subnet, network) = permitted(&ask, &id, "update_subnet").await?;
         let old = subnet.desired.gateway_ip;
-        SUBNET.change(&mut subnet, wanted, &ask.caller)?;
+        let view = View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, network.as_ref()) };
+        SUBNET.change(&mut subnet, wanted, view)?;
         check(&subnet.desired)?;
         let mut batch = Batch::wishes();
         if subnet.desired.gateway_ip != old {
@@ -296,7 +306,10 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
             }
         }
         match ask.app.store.apply(batch.want(&subnet)).await {
-            Ok(()) => return Ok(Json(json!({"subnet": SUBNET.show(&find(&ask, &id).await?, &ask.caller, &[])}))),
+            Ok(()) => {
+                let (subnet, network) = find(&ask, &id).await?;
+                return Ok(Json(json!({"subnet": shown(&ask, &subnet, network.as_ref(), &[])})));
+            }
             Err(error) if again(&error, tries) => tries += 1,
             Err(error) => return Err(error.into()),
         }
@@ -309,8 +322,7 @@ pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Res
 pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let mut tries = 0;
     loop {
-        let subnet = own(&ask, &id).await?;
-        let network = ask.app.store.get::<Network>(&subnet.desired.network_id).await?;
+        let (subnet, network) = permitted(&ask, &id, "delete_subnet").await?;
         // Also ports on their way out: their addresses are theirs until their switch ports are proven isolated.
         let ports = Query::<Port>::new().with_deleted().column("network_id", [subnet.desired.network_id.to_string()]);
         let ports = ask.app.store.list(&ports).await?;

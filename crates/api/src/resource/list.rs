@@ -1,11 +1,11 @@
 //! Lists: filters, `fields`, sorting, `limit` and `marker`.
 
 use model::{Kind, Object};
+use policy::Target;
 use serde_json::{Value, json};
 use store::{Query, Store};
 
-use super::{Resource, is};
-use crate::caller::Caller;
+use super::{Field, Resource, View};
 use crate::failure::Failure;
 
 /// The parameters of a URL, in order, repeated ones too.
@@ -55,7 +55,10 @@ pub(crate) struct Page<K: Kind> {
 pub(crate) struct Listing<'a, K: Kind> {
     pub(crate) resource: &'a Resource<K>,
     pub(crate) parameters: &'a Parameters,
-    pub(crate) caller: &'a Caller,
+    /// By whom and as what the rules of fields are asked.
+    pub(crate) view: View<'a, K>,
+    /// What rules see of an object of the caller's own: by it is decided which fields can be named at all.
+    pub(crate) own: Target,
     /// The address of this list, for links to the next page.
     pub(crate) href: String,
     /// Whether a filter nobody knows is an error; otherwise it is ignored.
@@ -67,7 +70,7 @@ impl<K: Kind> Listing<'_, K> {
     pub(crate) async fn answer(&self, store: &Store, query: Query<K>, sees: impl Fn(&Object<K>) -> bool) -> Result<Value, Failure> {
         let page = self.page(store, query, sees).await?;
         let fields = self.parameters.fields();
-        Ok(self.body(&page, |it| self.resource.show(it, self.caller, &fields)))
+        Ok(self.body(&page, |it| self.resource.show(it, self.view, &fields)))
     }
 
     /// The answer's body for a page.
@@ -135,8 +138,7 @@ impl<K: Kind> Listing<'_, K> {
             if CONTROLS.contains(&name) {
                 continue;
             }
-            let known = self.resource.find(name).is_some_and(|field| is(field.read, self.caller));
-            if !known {
+            if self.readable(name).is_none() {
                 if self.strict {
                     return Err(Failure::BadRequest(format!("['{name}'] is invalid attribute for filtering")));
                 }
@@ -150,8 +152,16 @@ impl<K: Kind> Listing<'_, K> {
         Ok(out)
     }
 
+    /// The field of that name, if the caller may read it of an object of its own.
+    fn readable(&self, name: &str) -> Option<&Field<K>> {
+        self.resource.find(name).filter(|field| self.view.allows(field.read_rule, &self.own))
+    }
+
     fn matches(&self, object: &Object<K>, name: &str, values: &[String]) -> bool {
         let Some(field) = self.resource.find(name) else { return true };
+        if field.read_rule.is_some() && !self.view.allows(field.read_rule, &(self.view.target)(object)) {
+            return false;
+        }
         let has = (field.get)(object);
         if name == "fixed_ips" {
             return values.iter().all(|wanted| fixed_ip(&has, wanted));
@@ -168,7 +178,7 @@ impl<K: Kind> Listing<'_, K> {
         if !directions.is_empty() && directions.len() != keys.len() {
             return Err(Failure::BadRequest("The number of sort_keys and sort_dirs must be same".into()));
         }
-        if let Some(wrong) = keys.iter().find(|key| self.resource.find(key).is_none()) {
+        if let Some(wrong) = keys.iter().find(|key| self.readable(key).is_none()) {
             return Err(Failure::BadRequest(format!("'{wrong}' is not a key to sort by")));
         }
         if let Some(wrong) = directions.iter().find(|it| **it != "asc" && **it != "desc") {

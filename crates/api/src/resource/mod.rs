@@ -4,23 +4,46 @@
 mod list;
 
 use model::{Kind, Object};
+use policy::Target;
 use serde_json::{Map, Value};
 
 pub(crate) use list::{Listing, Parameters};
 
+use crate::App;
 use crate::caller::Caller;
+use crate::enforce::{allows, enforce};
 use crate::failure::Failure;
 
 /// Writes a field's value into the object; the error says what is wrong with it.
 pub(crate) type Set<K> = fn(&mut Object<K>, &Value) -> Result<(), String>;
 
-/// Who may see or set a field.
+/// Whom the rules of fields are asked about, and how an object is put to them.
+pub(crate) struct View<'a, K: Kind> {
+    pub(crate) app: &'a App,
+    pub(crate) caller: &'a Caller,
+    /// What rules see of an object.
+    pub(crate) target: &'a (dyn Fn(&Object<K>) -> Target + Send + Sync),
+}
+
+impl<K: Kind> Clone for View<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kind> Copy for View<'_, K> {}
+
+impl<K: Kind> View<'_, K> {
+    fn allows(&self, rule: Option<&str>, target: &Target) -> bool {
+        rule.is_none_or(|rule| allows(self.app, self.caller, rule, target))
+    }
+}
+
+/// What a body is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// Whoever may see or change the object.
-    Everyone,
-    /// Administrators, and services acting for users.
-    Admin,
+enum Verb {
+    Create,
+    Change,
 }
 
 /// A field of a resource.
@@ -29,15 +52,29 @@ pub(crate) struct Field<K: Kind> {
     get: fn(&Object<K>) -> Value,
     on_create: Option<Set<K>>,
     on_update: Option<Set<K>>,
-    read: Who,
-    write: Who,
+    /// The rules that are asked beside the object's own; none: whoever may see or change the object.
+    read_rule: Option<&'static str>,
+    create_rule: Option<&'static str>,
+    update_rule: Option<&'static str>,
+    free_default: bool,
     required: bool,
     column: Option<&'static str>,
 }
 
 /// A field that is only shown.
 pub(crate) const fn field<K: Kind>(name: &'static str, get: fn(&Object<K>) -> Value) -> Field<K> {
-    Field { name, get, on_create: None, on_update: None, read: Who::Everyone, write: Who::Everyone, required: false, column: None }
+    Field {
+        name,
+        get,
+        on_create: None,
+        on_update: None,
+        read_rule: None,
+        create_rule: None,
+        update_rule: None,
+        free_default: false,
+        required: false,
+        column: None,
+    }
 }
 
 impl<K: Kind> Field<K> {
@@ -60,16 +97,27 @@ impl<K: Kind> Field<K> {
         self
     }
 
-    /// Only administrators may see and set it.
-    pub(crate) const fn admin_only(mut self) -> Self {
-        self.read = Who::Admin;
-        self.write = Who::Admin;
+    /// Shown to those whom the rule allows.
+    pub(crate) const fn read_by(mut self, rule: &'static str) -> Self {
+        self.read_rule = Some(rule);
         self
     }
 
-    /// Only administrators may set it.
-    pub(crate) const fn admin_sets(mut self) -> Self {
-        self.write = Who::Admin;
+    /// Given at creation by those whom the rule allows.
+    pub(crate) const fn create_by(mut self, rule: &'static str) -> Self {
+        self.create_rule = Some(rule);
+        self
+    }
+
+    /// Changed by those whom the rule allows.
+    pub(crate) const fn update_by(mut self, rule: &'static str) -> Self {
+        self.update_rule = Some(rule);
+        self
+    }
+
+    /// Giving the default at creation is as good as giving nothing: no rule is asked.
+    pub(crate) const fn free_default(mut self) -> Self {
+        self.free_default = true;
         self
     }
 
@@ -84,17 +132,7 @@ impl<K: Kind> Field<K> {
 pub(crate) struct Resource<K: Kind> {
     /// The root of a list.
     pub(crate) plural: &'static str,
-    /// What messages call it.
-    pub(crate) title: &'static str,
     pub(crate) fields: &'static [Field<K>],
-}
-
-/// Whether a caller is one of those.
-fn is(who: Who, caller: &Caller) -> bool {
-    match who {
-        Who::Everyone => true,
-        Who::Admin => caller.is_admin() || caller.has_role("service"),
-    }
 }
 
 impl<K: Kind> Resource<K> {
@@ -103,48 +141,57 @@ impl<K: Kind> Resource<K> {
     }
 
     /// Writes the fields of a new object's body into it.
-    pub(crate) fn fill(&self, object: &mut Object<K>, body: &Map<String, Value>, caller: &Caller) -> Result<(), Failure> {
+    pub(crate) fn fill(&self, object: &mut Object<K>, body: &Map<String, Value>, view: View<'_, K>) -> Result<(), Failure> {
         if let Some(missing) = self.fields.iter().find(|field| field.required && !body.contains_key(field.name)) {
             return Err(Failure::BadRequest(format!("Failed to parse request. Required attribute '{}' not specified", missing.name)));
         }
-        self.write(object, body, caller, |field| field.on_create, "POST")
+        self.write(object, body, view, Verb::Create)
     }
 
     /// Writes the changes a body asks for into the object.
-    pub(crate) fn change(&self, object: &mut Object<K>, body: &Map<String, Value>, caller: &Caller) -> Result<(), Failure> {
-        self.write(object, body, caller, |field| field.on_update, "PUT")
+    pub(crate) fn change(&self, object: &mut Object<K>, body: &Map<String, Value>, view: View<'_, K>) -> Result<(), Failure> {
+        self.write(object, body, view, Verb::Change)
     }
 
-    fn write(
-        &self,
-        object: &mut Object<K>,
-        body: &Map<String, Value>,
-        caller: &Caller,
-        setter: fn(&Field<K>) -> Option<Set<K>>,
-        verb: &str,
-    ) -> Result<(), Failure> {
+    fn write(&self, object: &mut Object<K>, body: &Map<String, Value>, view: View<'_, K>, verb: Verb) -> Result<(), Failure> {
         let unknown: Vec<String> = body.keys().filter(|name| self.find(name).is_none()).map(|name| format!("'{name}'")).collect();
         if !unknown.is_empty() {
             return Err(Failure::BadRequest(format!("Unrecognized attribute(s) {}", unknown.join(", "))));
         }
+        let mut rules = Vec::new();
         // In the table's order, so that a field may build on one before it.
         for field in self.fields {
             let Some(value) = body.get(field.name) else { continue };
-            let Some(set) = setter(field) else {
-                return Err(Failure::BadRequest(format!("Attribute '{}' not allowed in {verb}", field.name)));
+            let (set, rule, method) = match verb {
+                Verb::Create => (field.on_create, field.create_rule, "POST"),
+                Verb::Change => (field.on_update, field.update_rule, "PUT"),
             };
-            if !is(field.write, caller) {
-                return Err(Failure::Forbidden(format!("Only administrators may set '{}' of a {}.", field.name, self.title)));
+            let Some(set) = set else {
+                return Err(Failure::BadRequest(format!("Attribute '{}' not allowed in {method}", field.name)));
+            };
+            let before = field.free_default.then(|| (field.get)(object));
+            if let Err(why) = set(object, value) {
+                // Whoever may not set it learns nothing of what can be set.
+                if let Some(rule) = rule {
+                    enforce(view.app, view.caller, rule, &(view.target)(object))?;
+                }
+                return Err(Failure::BadRequest(format!("Invalid input for {}. Reason: {why}.", field.name)));
             }
-            set(object, value).map_err(|why| Failure::BadRequest(format!("Invalid input for {}. Reason: {why}.", field.name)))?;
+            let is_default = verb == Verb::Create && before.is_some_and(|before| before == (field.get)(object));
+            rules.extend(rule.filter(|_| !is_default));
         }
-        Ok(())
+        // Rules see the object as it is to be: what a device may own depends on who is to own it.
+        let target = (view.target)(object);
+        rules.into_iter().try_for_each(|rule| enforce(view.app, view.caller, rule, &target))
     }
 
     /// The object as the caller may see it; only `fields` of it if there are any.
-    pub(crate) fn show(&self, object: &Object<K>, caller: &Caller, fields: &[String]) -> Value {
-        let seen =
-            self.fields.iter().filter(|field| is(field.read, caller) && (fields.is_empty() || fields.iter().any(|it| it == field.name)));
+    pub(crate) fn show(&self, object: &Object<K>, view: View<'_, K>, fields: &[String]) -> Value {
+        let target = (view.target)(object);
+        let seen = self
+            .fields
+            .iter()
+            .filter(|field| (fields.is_empty() || fields.iter().any(|it| it == field.name)) && view.allows(field.read_rule, &target));
         Value::Object(seen.map(|field| (field.name.to_owned(), (field.get)(object))).collect())
     }
 }

@@ -142,20 +142,24 @@ fn readers_read_only() {
         let desk = Desk::open(world).await;
         let ann = desk.tenant("ann", "finance").await;
         let net = made(&desk, &ann, json!({"name": "blue"})).await;
-        let roles = desk.get(&desk.admin, "/identity/v3/roles").await.expect(200);
-        let roles = roles["roles"].as_array().unwrap();
-        let role = |name: &str| text(roles.iter().find(|it| it["name"] == name).unwrap(), "/id");
-        let grant = |role: &str| format!("/identity/v3/projects/{}/users/{}/roles/{role}", ann.project, ann.user);
-        desk.call(&desk.admin, Method::PUT, &grant(role("reader")), &[], None).await.expect(204);
-        desk.delete(&desk.admin, &grant(role("member"))).await.expect(204);
-        desk.get(&ann, &at(&net)).await.expect(200);
-        assert_eq!(each(&desk.get(&ann, NETWORKS).await.expect(200), "networks", "name"), ["blue"]);
-        for answer in [
-            desk.post(&ann, NETWORKS, json!({"network": {}})).await,
-            desk.put(&ann, &at(&net), json!({"network": {"name": "red"}})).await,
-            desk.delete(&ann, &at(&net)).await,
-        ] {
-            neutron_refused(&answer, 403, "PolicyNotAuthorized");
+        let rita = desk.somebody("rita", "finance", "reader").await;
+        let stranger = desk.somebody("rex", "medical", "reader").await;
+        desk.get(&rita, &at(&net)).await.expect(200);
+        assert_eq!(each(&desk.get(&rita, NETWORKS).await.expect(200), "networks", "name"), ["blue"]);
+        desk.put(&desk.admin, &at(&net), json!({"network": {"shared": true}})).await.expect(200);
+        let id = text(&net, "/id");
+        for reader in [&rita, &stranger] {
+            desk.get(reader, &at(&net)).await.expect(200);
+            for answer in [
+                desk.post(reader, NETWORKS, json!({"network": {}})).await,
+                desk.put(reader, &at(&net), json!({"network": {"name": "red"}})).await,
+                desk.delete(reader, &at(&net)).await,
+                desk.post(reader, "/network/v2.0/subnets", json!({"subnet": {"network_id": id, "ip_version": 4, "cidr": "10.0.0.0/24"}}))
+                    .await,
+                desk.post(reader, "/network/v2.0/ports", json!({"port": {"network_id": id}})).await,
+            ] {
+                neutron_refused(&answer, 403, "PolicyNotAuthorized");
+            }
         }
     });
 }

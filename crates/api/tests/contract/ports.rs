@@ -36,7 +36,7 @@ fn at(port: &Value) -> String {
 fn made_shown_changed_deleted() {
     on_each(async |world| {
         let desk = Desk::open(world).await;
-        let ann = desk.tenant("ann", "finance").await;
+        let ann = desk.somebody("ann", "finance", "manager").await;
         let (net, subnet) = network(&desk, &ann, "10.0.0.0/24").await;
         let port = made(&desk, &ann, json!({"network_id": net, "name": "p", "device_id": "d", "device_owner": "compute:nova"})).await;
         let wanted = json!({
@@ -81,7 +81,9 @@ fn made_shown_changed_deleted() {
         assert_eq!(desk.get(&ann, &at(&port)).await.expect(200)["port"], changed, "refusals changed nothing");
         assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 2, "the gateway and the port");
 
-        desk.delete(&ann, &at(&port)).await.expect(204);
+        // The port of a server is the compute service's to delete.
+        neutron_refused(&desk.delete(&ann, &at(&port)).await, 403, "PolicyNotAuthorized");
+        desk.delete(&desk.admin, &at(&port)).await.expect(204);
         for answer in
             [desk.get(&ann, &at(&port)).await, desk.delete(&ann, &at(&port)).await, desk.put(&ann, &at(&port), json!({"port": {}})).await]
         {
@@ -146,10 +148,13 @@ fn hardware_addresses() {
             neutron_refused(&ask(&desk, &ann, with(&net, wrong)).await, 400, "HTTPBadRequest");
         }
         let second = made(&desk, &ann, json!({"network_id": net})).await;
-        let taken = desk.put(&ann, &at(&second), json!({"port": {"mac_address": "52:54:00:ab:cd:ef"}})).await;
-        neutron_refused(&taken, 409, "MacAddressInUse");
-        desk.put(&ann, &at(&port), json!({"port": {"mac_address": "52:54:00:00:00:01"}})).await.expect(200);
-        desk.put(&ann, &at(&second), json!({"port": {"mac_address": "52:54:00:ab:cd:ef"}})).await.expect(200);
+        // Changing them takes the manager of the network's project.
+        let mia = desk.somebody("mia", "finance", "manager").await;
+        let change = json!({"port": {"mac_address": "52:54:00:ab:cd:ef"}});
+        neutron_refused(&desk.put(&ann, &at(&second), change.clone()).await, 403, "PolicyNotAuthorized");
+        neutron_refused(&desk.put(&mia, &at(&second), change.clone()).await, 409, "MacAddressInUse");
+        desk.put(&mia, &at(&port), json!({"port": {"mac_address": "52:54:00:00:00:01"}})).await.expect(200);
+        desk.put(&mia, &at(&second), change).await.expect(200);
         let twice = json!({"ports": [with(&net, "52:54:00:00:00:09"), with(&net, "52:54:00:00:00:09")]});
         neutron_refused(&desk.post(&ann, PORTS, twice).await, 409, "MacAddressInUse");
     });
@@ -239,6 +244,7 @@ fn bindings_are_the_operators() {
     on_each(async |world| {
         let desk = Desk::open(world).await;
         let ann = desk.tenant("ann", "finance").await;
+        let service = desk.somebody("ironic", "service", "service").await;
         let (net, _) = network(&desk, &ann, "10.0.0.0/24").await;
         let port = made(&desk, &ann, json!({"network_id": net, "binding:vnic_type": "baremetal"})).await;
         let link = json!({"switch_id": "02:cf:00:00:00:01", "switch_info": "leaf1", "port_id": "p1"});
@@ -267,10 +273,12 @@ fn bindings_are_the_operators() {
             json!({"local_link_information": [{"switch_id": 5, "port_id": "p1"}]}),
         ] {
             let body = json!({"port": {"binding:profile": wrong}});
-            neutron_refused(&desk.put(&desk.admin, &at(&port), body).await, 400, "HTTPBadRequest");
+            neutron_refused(&desk.put(&service, &at(&port), body).await, 400, "HTTPBadRequest");
         }
         let bind = json!({"port": {"binding:host_id": "m1", "binding:profile": {"local_link_information": [link]}}});
-        let bound = desk.put(&desk.admin, &at(&port), bind).await.expect(200)["port"].clone();
+        // How a port is bound is the services' to say, an administrator's it is not.
+        neutron_refused(&desk.put(&desk.admin, &at(&port), bind.clone()).await, 403, "PolicyNotAuthorized");
+        let bound = desk.put(&service, &at(&port), bind).await.expect(200)["port"].clone();
         assert_eq!(bound["binding:profile"]["local_link_information"], json!([link]));
         assert_eq!((&bound["binding:vif_type"], &bound["status"]), (&json!("unbound"), &json!("DOWN")), "wanted is not seen");
         for body in [desk.get(&ann, &at(&port)).await.expect(200), desk.get(&ann, PORTS).await.expect(200)] {

@@ -185,8 +185,16 @@ fn projects_see_their_machines_only_and_not_their_bmcs() {
             let other = desk.call(&medical, method.clone(), &format!("{path}{tail}"), &latest, body.clone()).await;
             assert_eq!(other.status.as_u16(), 404, "{method} {tail} by another project: {}", other.body);
         }
-        // The lessee uses the machine, the operator keeps it.
-        desk.patch(&finance, &path, json!([{"op": "add", "path": "/instance_info/image_source", "value": "x"}])).await.expect(200);
+        // Who manages the lessee uses the machine, its members switch it, the operator keeps it.
+        let manager = desk.somebody("mia", "finance", "manager").await;
+        let source = json!([{"op": "add", "path": "/instance_info/image_source", "value": "x"}]);
+        desk.patch(&finance, &path, source.clone()).await.expect(403);
+        desk.patch(&manager, &path, source).await.expect(200);
+        desk.put(&finance, &format!("{path}/states/power"), json!({"target": "power on"})).await.expect(202);
+        desk.get(&finance, &format!("{path}/history")).await.expect(403);
+        desk.patch(&manager, &path, json!([{"op": "add", "path": "/owner", "value": "x"}])).await.expect(403);
+        desk.post(&manager, PORTS, json!({"node_uuid": id, "address": "52:54:00:00:00:99"})).await.expect(403);
+        desk.delete(&manager, &path).await.expect(403);
         desk.patch(&finance, &path, json!([{"op": "add", "path": "/lessee", "value": "x"}])).await.expect(403);
         desk.put(&finance, &format!("{path}/states/provision"), json!({"target": "manage"})).await.expect(403);
         desk.put(&finance, &format!("{path}/maintenance"), json!({})).await.expect(403);
@@ -267,7 +275,8 @@ fn nothing_is_deployed_that_is_not_there_or_not_the_callers() {
     on_each(async |world| {
         let desk = Desk::open(world).await;
         let admin = &desk.admin;
-        let (finance, medical) = (desk.tenant("fiona", "finance").await, desk.tenant("mick", "medical").await);
+        let finance = desk.somebody("fiona", "finance", "manager").await;
+        let medical = desk.tenant("mick", "medical").await;
         let id = desk.machine("m1").await;
         desk.patch(admin, &format!("{NODES}/{id}"), json!([{"op": "add", "path": "/lessee", "value": finance.project}])).await.expect(200);
         desk.seen(&id, S::Available, Phase::Rest).await;
@@ -418,7 +427,8 @@ fn only_ports_one_sees_are_attached_and_only_to_machines_at_rest() {
     on_each(async |world| {
         let desk = Desk::open(world).await;
         let admin = &desk.admin;
-        let (finance, medical) = (desk.tenant("fiona", "finance").await, desk.tenant("mick", "medical").await);
+        let finance = desk.somebody("fiona", "finance", "manager").await;
+        let medical = desk.tenant("mick", "medical").await;
         let id = desk.machine("m1").await;
         desk.patch(admin, &format!("{NODES}/{id}"), json!([{"op": "add", "path": "/lessee", "value": finance.project}])).await.expect(200);
         let (own, second, others) = (desk.port(&finance, "a").await, desk.port(&finance, "b").await, desk.port(&medical, "c").await);

@@ -73,7 +73,7 @@ fn templates_live() {
             ("master_flavor_id", json!("vm"), 400, "resources:CUSTOM_"),
             ("external_network_id", json!("none"), 400, "network none"),
             ("tls_disabled", json!(true), 400, "tls_disabled"),
-            ("public", json!(true), 403, "admin"),
+            ("public", json!(true), 403, "clustertemplate:publish"),
         ] {
             let mut body = good.clone();
             body[key] = value;
@@ -94,7 +94,7 @@ fn templates_live() {
         desk.patch(&medical, &path, json!([])).await.refused(404, "ClusterTemplate");
         desk.delete(&medical, &path).await.refused(404, "ClusterTemplate");
         let patch = |path: &str, value: Value| json!([{"op": "replace", "path": path, "value": value}]);
-        desk.patch(&finance, &path, patch("/public", json!(true))).await.refused(403, "admin");
+        desk.patch(&finance, &path, patch("/public", json!(true))).await.refused(403, "clustertemplate:publish");
         desk.patch(&finance, &path, patch("/coe", json!("kubernetes"))).await.refused(400, "/coe");
         desk.patch(&finance, &path, patch("/flavor_id", json!("none"))).await.refused(400, "none");
         desk.patch(&finance, &path, patch("/labels/x", json!("y"))).await.refused(400, "/labels/x");
@@ -102,7 +102,7 @@ fn templates_live() {
         assert_eq!(changed["labels"], json!({"x": "y"}));
         desk.patch(&desk.admin, &path, patch("/public", json!(true))).await.expect(200);
         desk.get(&medical, &path).await.expect(200);
-        desk.patch(&medical, &path, patch("/name", json!("mine"))).await.refused(403, "another project");
+        desk.patch(&medical, &path, patch("/name", json!("mine"))).await.refused(403, "clustertemplate:update");
         // Two of one name are found by their ids only.
         desk.post(&finance, TEMPLATES, good).await.expect(201);
         desk.get(&finance, &format!("{TEMPLATES}/t")).await.refused(409, "Multiple");
@@ -156,7 +156,7 @@ fn a_cluster_is_made_and_taken_apart() {
         // Others' clusters are not there.
         assert_eq!(desk.get(&medical, CLUSTERS).await.expect(200)["clusters"], json!([]));
         assert_eq!(desk.get(&medical, "/container-infra/v1/stats").await.expect(200), json!({"clusters": 0, "nodes": 0}));
-        desk.get(&medical, &format!("/container-infra/v1/stats?project_id={}", finance.project)).await.refused(403, "project");
+        desk.get(&medical, &format!("/container-infra/v1/stats?project_id={}", finance.project)).await.refused(403, "stats:get_all");
         for method in [Method::GET, Method::DELETE] {
             desk.call(&medical, method, &path, &[], None).await.refused(404, "Cluster");
         }
@@ -299,8 +299,8 @@ fn certificates_are_the_owners() {
         }
         // The team mate sees the cluster but gets no keys to it; others do not see it.
         desk.get(&mate, &format!("{CLUSTERS}/{id}")).await.expect(200);
-        desk.get(&mate, &format!("{CERTIFICATES}/{id}")).await.refused(403, "user who made");
-        desk.post(&mate, CERTIFICATES, ask(CSR)).await.refused(403, "user who made");
+        desk.get(&mate, &format!("{CERTIFICATES}/{id}")).await.refused(403, "certificate:get");
+        desk.post(&mate, CERTIFICATES, ask(CSR)).await.refused(403, "certificate:create");
         desk.get(&medical, &format!("{CERTIFICATES}/{id}")).await.refused(404, "Cluster");
         desk.post(&medical, CERTIFICATES, json!({"cluster_uuid": id, "csr": CSR})).await.refused(400, "could not be found");
         desk.post(&desk.admin, CERTIFICATES, json!({"cluster_uuid": id, "csr": CSR})).await.expect(201);

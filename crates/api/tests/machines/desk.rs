@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{App, FabricSettings, Settings};
+use api::{App, FabricSettings, IdentitySettings, Settings};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -71,13 +71,19 @@ impl Answer {
 
 impl Desk {
     pub async fn open(world: &World) -> Self {
+        // Hashing is slow on purpose; what most tests look at is not how slow.
+        let hashing = identity::hash::Settings { rounds: Some(4), ..identity::hash::Settings::default() };
+        Self::with(world, IdentitySettings { hashing, ..IdentitySettings::default() }).await
+    }
+
+    /// The same with settings of identity.
+    pub async fn with(world: &World, identity: IdentitySettings) -> Self {
         let images = tempfile::tempdir().unwrap();
         let settings = Settings {
-            region: "RegionOne".into(),
             image_dir: images.path().to_owned(),
             public_fallback: "http://127.0.0.1:5000".into(),
             fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range: (100, 199), isolation_vlan: 4094 },
-            token_ttl_seconds: 3600,
+            identity,
         };
         let app = Arc::new(App::new(world.store.clone(), settings).await.unwrap());
         api::bootstrap(&app, &Secret::new("secret of admin")).await.unwrap();
@@ -101,8 +107,13 @@ impl Desk {
         Who { token: answer.header("x-subject-token").to_owned(), project: text("/token/project/id"), user: text("/token/user/id") }
     }
 
-    /// A user who is member of a project, both made if they are not there.
+    /// A user who is member of a project, which is made if it is not there.
     pub async fn tenant(&self, user: &str, project: &str) -> Who {
+        self.somebody(user, project, "member").await
+    }
+
+    /// The same with another role.
+    pub async fn somebody(&self, user: &str, project: &str, role: &str) -> Who {
         let admin = &self.admin;
         let named = |plural: &str, name: &str| format!("/identity/v3/{plural}?name={name}");
         let found = self.get(admin, &named("projects", project)).await.expect(200);
@@ -115,7 +126,7 @@ impl Desk {
         };
         let body = json!({"user": {"name": user, "domain_id": "default", "password": "secret"}});
         let user_id = self.post(admin, "/identity/v3/users", body).await.expect(201)["user"]["id"].as_str().unwrap().to_owned();
-        let roles = self.get(admin, &named("roles", "member")).await.expect(200);
+        let roles = self.get(admin, &named("roles", role)).await.expect(200);
         let role = roles.pointer("/roles/0/id").and_then(Value::as_str).unwrap();
         let grant = format!("/identity/v3/projects/{project_id}/users/{user_id}/roles/{role}");
         self.call(admin, Method::PUT, &grant, &[], None).await.expect(204);

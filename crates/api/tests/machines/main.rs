@@ -8,6 +8,7 @@ mod cluster;
 mod compute;
 mod desk;
 mod image;
+mod policy;
 mod ramdisk;
 mod versions;
 #[path = "../../../store/tests/suite/world.rs"]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{App, FabricSettings, Settings};
+use api::{App, FabricSettings, IdentitySettings, Settings};
 use http::Method;
 use model::Secret;
 use net::http::{Client, Request, Response};
@@ -95,11 +95,14 @@ impl Cloud {
     pub async fn with_vlans(world: &World, vlan_range: (u16, u16)) -> Self {
         let images = tempfile::tempdir().unwrap();
         let settings = Settings {
-            region: "RegionOne".into(),
             image_dir: images.path().to_owned(),
             public_fallback: "http://192.0.2.1:5000".into(),
             fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range, isolation_vlan: 4094 },
-            token_ttl_seconds: 3600,
+            // Hashing is slow on purpose; what tests look at is not how slow.
+            identity: IdentitySettings {
+                hashing: identity::hash::Settings { rounds: Some(4), ..identity::hash::Settings::default() },
+                ..IdentitySettings::default()
+            },
         };
         let app = Arc::new(App::new(world.store.clone(), settings).await.unwrap());
         api::bootstrap(&app, &Secret::new(PASSWORD)).await.unwrap();

@@ -118,7 +118,8 @@ fn a_network_is_not_deleted_from_under_a_port() {
 fn changes_at_once_all_count() {
     on_each(async |world| {
         let cloud = Arc::new(Cloud::start(world).await);
-        let finance = cloud.tenant("finance", "member").await;
+        // One who may change hardware addresses too.
+        let finance = cloud.tenant("finance", "manager").await;
         let network = cloud.network(&finance, "blue").await;
         cloud.subnet(&finance, &network, "10.0.0.0/24").await;
         let port = cloud.port(&finance, &network, json!({})).await.expect(201)["port"].take();

@@ -20,6 +20,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// The same command with another clouds.yaml, whose cloud is called `cofferdam` too.
+    pub fn with_clouds(&self, clouds: &Path) -> Self {
+        Self { clouds: clouds.to_owned(), ..self.clone() }
+    }
+
     /// For the cloud that `cofferdam serve` wrote into its state directory; says why if there is no command.
     pub fn of(state_dir: &Path) -> Option<Self> {
         let Some(program) = std::env::var_os(PROGRAM) else {

@@ -77,6 +77,14 @@ impl Backend {
         }
     }
 
+    /// What keeps a second replica's upgrade from failing on a column the first one added. The other database has one process.
+    pub(crate) fn if_not_exists(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => "IF NOT EXISTS",
+        }
+    }
+
     /// What a claim adds to its inner SELECT so that two replicas do not wait for one another.
     pub(crate) fn skip_locked(&self) -> &'static str {
         match self {

@@ -98,6 +98,40 @@ fn the_file_and_what_lies_beside_it_are_for_their_owner_only() {
     });
 }
 
+#[test]
+fn a_store_of_version_1_is_brought_up() {
+    on_each(async |world| {
+        let net = network("net");
+        create(&world.store, &net).await;
+        // Back to what version 1 had.
+        world
+            .raw(
+                "DROP TABLE counter; DROP TABLE r_groups; DROP TABLE r_trust; \
+                 DROP INDEX r_project_parent_id; ALTER TABLE r_project DROP COLUMN c_parent_id; \
+                 DROP INDEX r_role_domain_id; ALTER TABLE r_role DROP COLUMN c_domain_id; \
+                 DROP INDEX r_assignment_group_id; ALTER TABLE r_assignment DROP COLUMN c_group_id; \
+                 DROP INDEX r_region_parent_region_id; ALTER TABLE r_region DROP COLUMN c_parent_region_id; \
+                 UPDATE schema_version SET version = 1",
+            )
+            .await;
+        let again = Store::open(&world.url).await.unwrap();
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
+        assert_eq!(read(&again, &net.id).await.name, "net");
+        assert_eq!(again.counter("any").await.unwrap(), 0);
+        again.apply(store::Batch::wishes().bump("any").bump("any")).await.unwrap();
+        assert_eq!(again.counter("any").await.unwrap(), 2);
+        let group =
+            identity::GroupDesired { domain_id: Id::parse("default").unwrap(), description: String::new(), extra: Default::default() };
+        let group = model::Object::<identity::Group>::new(Id::random_hex(), None, "g", group);
+        let given =
+            identity::AssignmentDesired::new(Id::random_hex(), identity::Actor::Group(group.id.clone()), identity::Target::System, false);
+        let given = model::Object::<identity::Assignment>::new(given.id(), None, "", given);
+        again.apply(store::Batch::wishes().create(&group).create(&given)).await.unwrap();
+        let found = again.list(&store::Query::<identity::Assignment>::new().column("group_id", [group.id.to_string()])).await.unwrap();
+        assert_eq!(found.len(), 1);
+    });
+}
+
 /// Puts rows as an earlier version wrote them into the tables, then reads them as today's types.
 #[test]
 fn rows_of_version_1_load() {
@@ -165,7 +199,12 @@ async fn load<K: Kind>(world: &World, rows: &[Value]) -> usize {
         let id = Id::<K>::parse(row["id"].as_str().unwrap()).unwrap();
         let found = world.store.get(&id).await.unwrap_or_else(|error| panic!("{error}")).unwrap();
         // What was written then is still there when it is written again; new fields may stand beside it.
-        assert!(contains(&serde_json::to_value(&found.desired).unwrap(), &row["desired"]), "{} {id}: {:?}", K::NAME, found.desired);
+        let mut then = row["desired"].clone();
+        if let (Some(map), "users") = (then.as_object_mut(), K::NAME) {
+            // Tokens of version 1 are of a form that no longer opens: none is left to be void.
+            map.remove("tokens_not_before");
+        }
+        assert!(contains(&serde_json::to_value(&found.desired).unwrap(), &then), "{} {id}: {:?}", K::NAME, found.desired);
         assert!(contains(&serde_json::to_value(&found.observed).unwrap(), &row["observed"]), "{} {id}: {:?}", K::NAME, found.observed);
         for column in K::COLUMNS {
             drop((column.value)(&found));

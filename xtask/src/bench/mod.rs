@@ -1,0 +1,66 @@
+//! `cargo xtask bench`: closed-loop measurements of an OpenStack service over HTTP, ours or any other's.
+
+mod client;
+mod fill;
+mod identity;
+mod load;
+mod own;
+mod processes;
+mod table;
+mod world;
+
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::paths::Paths;
+use crate::{process, test};
+
+/// Flags of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Tokens, lists and grants of an identity service; without `--identity` of our own release build on an empty store.
+    Identity(Box<identity::Arguments>),
+}
+
+pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
+    let paths = Paths::find()?;
+    if cfg!(debug_assertions) {
+        return optimised(&paths).await;
+    }
+    let What::Identity(arguments) = arguments.what;
+    // Dropping the run on an interrupt ends the server it started and removes its files.
+    tokio::select! {
+        outcome = identity::run(&paths, *arguments) => outcome,
+        () = process::interrupted() => anyhow::bail!("interrupted"),
+    }
+}
+
+/// Does the same in a release build of this program: on few processors a slow client would be measured as a slow server.
+async fn optimised(paths: &Paths) -> Result<ExitCode> {
+    let mut build = paths.command(Paths::cargo());
+    process::run(build.args(["build", "--release", "--quiet", "--package", "xtask"])).await?;
+    // Its paths come from what cargo told us, so unlike other programs it is given that.
+    let mut child = tokio::process::Command::new(release(paths, "xtask").await?)
+        .args(std::env::args_os().skip(1))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the release build")?;
+    let status = process::wait(&mut child, "xtask bench").await?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where cargo puts the release build of a program.
+async fn release(paths: &Paths, program: &str) -> Result<PathBuf> {
+    let debug = test::binary(paths).await?;
+    let target = debug.ancestors().nth(2).context("cargo's target directory has no parent")?;
+    Ok(target.join("release").join(program))
+}
