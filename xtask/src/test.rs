@@ -16,7 +16,8 @@ use crate::setup::{self, Need};
 use crate::{process, supply, tidy};
 
 /// The unmodified client with its plug-ins, as users install it.
-const CLIENT_PACKAGES: &[&str] = &["python-openstackclient==10.5.0", "python-ironicclient==6.3.0", "python-magnumclient==5.0.0", "oauthlib==3.3.1"];
+const CLIENT_PACKAGES: &[&str] =
+    &["python-openstackclient==10.5.0", "python-ironicclient==6.3.0", "python-magnumclient==5.0.0", "oauthlib==3.3.1"];
 
 /// Namespaces of racks that tests start begin so.
 const TEST_RACK_PREFIX: &str = "cd-t";

@@ -13,7 +13,7 @@ use crate::{process, supply};
 const EDGES: &[(&str, &[&str])] = &[
     ("agent", &["model", "net"]),
     ("api", &["identity", "model", "net", "pki", "policy", "store"]),
-    ("cofferdam", &["agent", "api", "drivers", "engine", "lab", "model", "net", "pki", "policy", "store"]),
+    ("cofferdam", &["agent", "api", "drivers", "engine", "identity", "lab", "model", "net", "pki", "policy", "store"]),
     ("drivers", &["model", "net", "pki"]),
     ("engine", &["drivers", "model", "net", "pki", "store"]),
     ("identity", &["model"]),

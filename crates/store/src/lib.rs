@@ -156,6 +156,15 @@ impl Store {
         self.backend.query(sql, params).await?.into_iter().map(query::object).collect()
     }
 
+    /// [`Store::list`] for what an index finds at once and of which there are few: asked on the spot, without a change of thread.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn list_few<K: Kind>(&self, query: &Query<K>) -> Result<Vec<Object<K>>, StoreError> {
+        let (sql, params) = query.render();
+        self.backend.query_short(sql, params).await?.into_iter().map(query::object).collect()
+    }
+
     /// How many objects match.
     ///
     /// # Errors

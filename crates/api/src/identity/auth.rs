@@ -222,11 +222,11 @@ pub(super) async fn grant(app: &Arc<App>, proof: Proof, wanted: Wanted) -> Resul
     claims.trust = wanted.trust.as_ref().map(|it| it.id.clone());
     claims.app_cred = proof.app_cred.map(|it| it.id);
     claims.federated = proof.federated;
-    let valid = match token::meaning(app, claims.clone(), epoch).await? {
+    let valid = match token::meaning_of_new(app, claims.clone(), epoch).await? {
         Some(valid) => valid,
         None if !wanted.is_asked => {
             claims.scope = Scope::Unscoped;
-            token::meaning(app, claims, epoch).await?.ok_or_else(refused)?
+            token::meaning_of_new(app, claims, epoch).await?.ok_or_else(refused)?
         }
         None => return Err(refused()),
     };

@@ -54,7 +54,7 @@ impl Inference {
 
 /// The groups a user is in now.
 pub(super) async fn groups_of(store: &Store, user: &Id<User>) -> Result<Vec<Id<Group>>, Failure> {
-    let found = store.list(&Query::<Membership>::new().column("user_id", [user.to_string()])).await?;
+    let found = store.list_few(&Query::<Membership>::new().column("user_id", [user.to_string()])).await?;
     let now = Timestamp::now();
     Ok(found.into_iter().filter(|it| it.desired.expires_at.is_none_or(|at| at > now)).map(|it| it.desired.group_id).collect())
 }
@@ -95,7 +95,8 @@ pub(super) async fn direct_on(store: &Store, user: &Id<User>, target: &Target) -
     }
     let own = target.key();
     let keys: Vec<String> = inherited.iter().cloned().chain([own.clone()]).collect();
-    let mut given = store.list(&Query::<Assignment>::new().column("user_id", [user.to_string()]).column("target", keys.clone())).await?;
+    let mut given =
+        store.list_few(&Query::<Assignment>::new().column("user_id", [user.to_string()]).column("target", keys.clone())).await?;
     let groups = groups_of(store, user).await?;
     if !groups.is_empty() {
         let of_groups = Query::<Assignment>::new().column("group_id", groups.iter().map(ToString::to_string)).column("target", keys);

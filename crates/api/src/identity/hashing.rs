@@ -40,9 +40,8 @@ impl Hashing {
                 drop(place.set(hashed));
             }
         });
-        // One processor is left to everybody who is not logging in.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let running = Semaphore::new(cores.saturating_sub(1).max(1));
+        let running = Semaphore::new(cores);
         Ok(Self { settings: settings.hashing.clone(), strength, nobody, running, waiting: Semaphore::new(QUEUE) })
     }
 

@@ -491,8 +491,9 @@ impl Import<'_> {
                 break;
             }
         }
-        let served: BTreeSet<String> =
-            self.store.list(&Query::<Service>::new()).await?.into_iter().map(|it| it.desired.service_type).collect();
+        let theirs: BTreeSet<String> = self.rows("service").iter().map(|row| text(row, "id").to_owned()).collect();
+        let ours = self.store.list(&Query::<Service>::new()).await?.into_iter().filter(|it| !theirs.contains(it.id.as_str()));
+        let served: BTreeSet<String> = ours.map(|it| it.desired.service_type).collect();
         for row in self.rows("service").to_vec() {
             let (key, service_type) = (text(&row, "id"), text(&row, "type"));
             if served.contains(service_type) {

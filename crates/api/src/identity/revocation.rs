@@ -40,7 +40,7 @@ pub(super) async fn revoke(app: &App, mut batch: Batch<Wishes>, subjects: Vec<Re
 
 /// Tokens with one of these keys are void if issued before this moment.
 pub(super) async fn void_before(store: &Store, keys: Vec<String>) -> Result<Timestamp, StoreError> {
-    let events = store.list(&Query::<RevocationEvent>::new().column("subject", keys)).await?;
+    let events = store.list_few(&Query::<RevocationEvent>::new().column("subject", keys)).await?;
     Ok(events.into_iter().map(|it| it.desired.issued_before).max().unwrap_or_default())
 }
 

@@ -411,7 +411,8 @@ pub(crate) static IDENTITY_PROVIDER_INDEX_QUERY: Schema = open(&[("id", TEXT), (
 static MAPPING_RULE: Schema = closed(&[("local", array(&object(&ANYTHING))), ("remote", array(&object(&ANYTHING)).at_least(1))])
     .unknown_first()
     .required(&["local", "remote"]);
-static MAPPING_RULES: Schema = open(&[("rules", array(&object(&MAPPING_RULE)).at_least(1)), ("schema_version", TEXT.or_null())]).required(&["rules"]);
+static MAPPING_RULES: Schema =
+    open(&[("rules", array(&object(&MAPPING_RULE)).at_least(1)), ("schema_version", TEXT.or_null())]).required(&["rules"]);
 /// `PUT` and `PATCH /v3/OS-FEDERATION/mappings/{mapping_id}`: its form. What rules may say is checked where they are applied.
 pub(crate) static MAPPING_CREATE: Schema = open(&[("mapping", object(&MAPPING_RULES))]).only("mapping");
 

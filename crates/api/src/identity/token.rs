@@ -28,12 +28,17 @@ pub(crate) const KEYS: &str = "identity/fernet";
 /// Most tokens whose meaning is remembered.
 const REMEMBERED: usize = 20_000;
 
+/// Meanings, each with the count of changes it was worked out at.
+type Remembered<K> = Mutex<HashMap<K, (i64, Arc<Valid>)>>;
+
 /// What identity keeps in memory.
 pub(crate) struct State {
     pub(crate) hashing: Hashing,
     ring: Mutex<Option<(i64, Arc<KeyRing>)>>,
     inference: Mutex<Option<(i64, Arc<Inference>)>>,
-    meanings: Mutex<HashMap<String, (i64, Arc<Valid>)>>,
+    meanings: Remembered<String>,
+    /// What tokens of a user for a scope mean, whichever of them it is.
+    scoped: Remembered<(Id<User>, Scope)>,
     pub(super) catalogs: super::catalog::Cache,
     pub(super) providers: super::federation::Providers,
     pub(super) k8s: super::k8s::Policies,
@@ -52,6 +57,7 @@ impl State {
             ring: Mutex::new(Some((epoch, Arc::new(ring)))),
             inference: Mutex::new(None),
             meanings: Mutex::new(HashMap::new()),
+            scoped: Mutex::new(HashMap::new()),
             catalogs: super::catalog::Cache::default(),
             providers: super::federation::Providers::default(),
             k8s: super::k8s::Policies::default(),
@@ -114,7 +120,7 @@ pub(super) async fn inference(app: &App, epoch: i64) -> Result<Arc<Inference>, F
 }
 
 /// What a token is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     Unscoped,
     Project(Id<Project>),
@@ -285,16 +291,40 @@ pub(crate) async fn validate(app: &Arc<App>, text: &str, window_seconds: i64, ep
         return Ok(None);
     };
     let valid = Arc::new(valid);
-    let mut meanings = locked(&app.identity.meanings);
-    if meanings.len() >= REMEMBERED {
+    remember(&app.identity.meanings, text.to_owned(), epoch, &valid);
+    Ok(Some(valid))
+}
+
+fn remember<K: Eq + std::hash::Hash>(place: &Remembered<K>, key: K, epoch: i64, valid: &Arc<Valid>) {
+    let mut place = locked(place);
+    if place.len() >= REMEMBERED {
         // Those of another count are of no use; if that frees nothing, what was used last comes back soonest.
-        meanings.retain(|_, (of, _)| *of == epoch);
-        if meanings.len() >= REMEMBERED {
-            meanings.clear();
+        place.retain(|_, (of, _)| *of == epoch);
+        if place.len() >= REMEMBERED {
+            place.clear();
         }
     }
-    meanings.insert(text.to_owned(), (epoch, Arc::clone(&valid)));
-    Ok(Some(valid))
+    place.insert(key, (epoch, Arc::clone(valid)));
+}
+
+/// What claims that are about to be issued mean. Of a user's plain tokens for a scope all mean the same: that is worked out once. What they
+/// were got by was looked at already.
+pub(super) async fn meaning_of_new(app: &App, claims: Claims, epoch: i64) -> Result<Option<Valid>, Failure> {
+    if claims.trust.is_some() || claims.app_cred.is_some() || claims.federated.is_some() {
+        return meaning(app, claims, epoch).await;
+    }
+    let key = (claims.user.clone(), claims.scope.clone());
+    let now = Timestamp::now();
+    let remembered =
+        locked(&app.identity.scoped).get(&key).filter(|(of, it)| *of == epoch && !it.has_ended(now)).map(|(_, it)| Arc::clone(it));
+    if let Some(like) = remembered {
+        return Ok(Some(like.with(claims)));
+    }
+    let found = meaning(app, claims, epoch).await?;
+    if let Some(valid) = &found {
+        remember(&app.identity.scoped, key, epoch, &Arc::new(valid.with(valid.claims.clone())));
+    }
+    Ok(found)
 }
 
 impl Valid {
@@ -302,6 +332,23 @@ impl Valid {
         let trust = self.trust.as_ref().and_then(|it| it.desired.expires_at);
         let app_cred = self.app_cred.as_ref().and_then(|(it, _)| it.desired.expires_at);
         [trust, app_cred, self.membership_ends].into_iter().flatten().any(|at| at <= now)
+    }
+
+    /// The same for other claims of the same user for the same scope.
+    fn with(&self, claims: Claims) -> Self {
+        Self {
+            claims,
+            user: self.user.clone(),
+            user_domain: self.user_domain.clone(),
+            project: self.project.clone(),
+            domain: self.domain.clone(),
+            roles: self.roles.clone(),
+            trust: None,
+            app_cred: None,
+            not_before: self.not_before,
+            membership_ends: self.membership_ends,
+            answer: Mutex::new(None),
+        }
     }
 
     /// Has claims that are about to be issued begin after what voids such tokens.
@@ -448,7 +495,7 @@ pub(crate) async fn meaning(app: &App, claims: Claims, epoch: i64) -> Result<Opt
 /// When the first of those memberships of a user ends that hold now: then what the user may must be worked out anew.
 async fn first_membership_to_end(store: &Store, user: &Id<User>) -> Result<Option<Timestamp>, Failure> {
     let now = Timestamp::now();
-    let found = store.list(&Query::<Membership>::new().column("user_id", [user.to_string()])).await?;
+    let found = store.list_few(&Query::<Membership>::new().column("user_id", [user.to_string()])).await?;
     Ok(found.into_iter().filter_map(|it| it.desired.expires_at).filter(|at| *at > now).min())
 }
 

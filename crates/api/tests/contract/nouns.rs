@@ -46,7 +46,7 @@ fn made_shown_listed_changed_deleted() {
                 (json!({root: {"name": "a\0b"}}), "name"),
                 (json!({root: {"name": "n", "description": 5}}), "description"),
                 (json!({root: []}), root),
-                (json!({"name": "n"}), "name"),
+                (json!({"name": "n"}), "propert"),
             ] {
                 let answer = desk.post(admin, &all, wrong.clone()).await;
                 assert_eq!(answer.status.as_u16(), 400, "{wrong}: {}", answer.body);

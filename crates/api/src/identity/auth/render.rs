@@ -23,7 +23,7 @@ pub(in crate::identity) async fn answer(app: &App, valid: &Valid, origin: &str, 
         return Ok(bytes);
     }
     let mut token = body(valid);
-    let providers = app.store.list(&Query::<ServiceProvider>::new()).await?;
+    let providers = app.store.list_few(&Query::<ServiceProvider>::new()).await?;
     let enabled: Vec<Value> = providers
         .iter()
         .filter(|it| it.desired.enabled)
