@@ -103,6 +103,7 @@ impl From<StoreError> for Failure {
                 Self::Conflict("It was changed by somebody else meanwhile; try again.".into())
             }
             StoreError::Referenced { kind, .. } => Self::Conflict(format!("It is in use by a {}.", kind.replace('_', " "))),
+            StoreError::Unstorable => Self::BadRequest("A text of the request contains a NUL character.".into()),
             other => Self::Internal(other.to_string()),
         }
     }

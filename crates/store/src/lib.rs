@@ -83,6 +83,9 @@ pub enum StoreError {
     /// The database refused or broke off.
     #[error("the store failed: {0}")]
     Database(String),
+    /// A text that is to be stored holds a NUL character, which one of the databases cannot keep.
+    #[error("text with a NUL character cannot be stored")]
+    Unstorable,
     /// A row does not read as what it should be.
     #[error("{kind} {id} in the store cannot be read: {why}")]
     Corrupt {

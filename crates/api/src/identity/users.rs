@@ -17,7 +17,7 @@ use store::{Batch, Query, Wishes};
 use super::ask::{Ask, body_of, refused, rooted};
 use super::noun::{self, Name, Noun, read};
 use super::revocation::revoke;
-use super::{domains, schemas};
+use super::{auth, domains, schemas};
 use crate::App;
 use crate::failure::Failure;
 use crate::race::RACES;
@@ -289,6 +289,10 @@ async fn change_password(Shared(app): Shared<Arc<App>>, Path(id): Path<String>, 
         let locked = user.as_ref().is_some_and(|it| it.desired.password.is_locked(rules, &it.desired.options, now));
         let hash = user.as_ref().filter(|_| !locked).and_then(|it| it.desired.current_hash());
         let right = hashing.verify(&old, hash).await?;
+        if let (false, false, Some(user), true) = (right, locked, &user, rules.lockout_failure_attempts.is_some()) {
+            // A guess here is a guess as at any log-in.
+            auth::password::note(&app, user.clone(), |user| user.desired.password.record_failure(rules, now)).await?;
+        }
         let Some(mut user) = user.filter(|it| right && it.desired.enabled) else { return Err(refused()) };
         let desired = &mut user.desired;
         desired

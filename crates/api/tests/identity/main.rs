@@ -13,6 +13,7 @@ mod k8s;
 mod limits;
 mod policies;
 mod roles;
+mod security;
 mod trusts;
 
 #[path = "../machines/desk.rs"]

@@ -53,7 +53,7 @@ impl Backend {
         }
         // PostgreSQL cannot store it; SQLite does not either, so that both behave alike.
         if steps.iter().flat_map(|step| &step.params).any(Val::has_nul) {
-            return Err(StoreError::Database("text with a NUL character cannot be stored".into()));
+            return Err(StoreError::Unstorable);
         }
         match self {
             Self::Sqlite(it) => it.transact(steps).await,

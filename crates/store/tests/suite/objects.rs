@@ -206,7 +206,7 @@ fn a_row_that_cannot_be_read_is_named() {
 fn a_nul_character_is_refused_alike() {
     on_each(async |world| {
         let result = world.store.apply(Batch::wishes().create(&network("a\u{0}b"))).await;
-        assert_eq!(kind_of(&result), "database");
+        assert_eq!(kind_of(&result), "unstorable");
         assert!(result.unwrap_err().to_string().contains("NUL"));
         assert_eq!(world.store.count(&Query::<Network>::new()).await.unwrap(), 0);
     });

@@ -80,6 +80,7 @@ pub fn kind_of(result: &Result<(), StoreError>) -> &'static str {
         Err(StoreError::Newer { .. }) => "newer",
         Err(StoreError::Open(_)) => "open",
         Err(StoreError::Database(_)) => "database",
+        Err(StoreError::Unstorable) => "unstorable",
         Err(StoreError::Corrupt { .. }) => "corrupt",
     }
 }

@@ -85,7 +85,11 @@ pub(super) async fn authenticate(app: &Arc<App>, data: &Map<String, Value>) -> R
 }
 
 /// Writes down what a log-in showed. A change by somebody else meanwhile goes first.
-async fn note(app: &App, mut user: Object<User>, change: impl Fn(&mut Object<User>)) -> Result<Object<User>, Failure> {
+pub(in crate::identity) async fn note(
+    app: &App,
+    mut user: Object<User>,
+    change: impl Fn(&mut Object<User>),
+) -> Result<Object<User>, Failure> {
     for _ in 0..crate::race::RACES {
         change(&mut user);
         match app.store.apply(Batch::wishes().want(&user)).await {
