@@ -110,10 +110,10 @@ fn lifecycle(setting: Setting) {
     }
     let said = setting.refused();
     assert!(said.contains("4711") && said.contains("newer"), "{said}");
-    let back = "UPDATE schema_version SET version = 1";
+    let back = format!("UPDATE schema_version SET version = {}", store::SCHEMA_VERSION);
     match &setting.database_url {
-        Some(url) => database::statement(url, back),
-        None => database::open(&state_dir).execute_batch(back).unwrap(),
+        Some(url) => database::statement(url, &back),
+        None => database::open(&state_dir).execute_batch(&back).unwrap(),
     }
     let serve = Serve::start(setting);
     assert_eq!(
