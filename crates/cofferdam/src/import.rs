@@ -1,13 +1,14 @@
 //! `cofferdam import keystone`: reads a Keystone's tables, in one snapshot and without changing anything there.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use api::import::{Row, TABLES, Tables};
 use clap::{Args, Subcommand};
 use mysql_async::prelude::Queryable as _;
 
-use crate::keys::At;
+use crate::keys::open;
 
 /// `cofferdam import`
 #[derive(Subcommand)]
@@ -20,13 +21,17 @@ pub enum Command {
 #[derive(Args)]
 pub struct KeystoneArgs {
     /// Keystone's database: `mysql://user:password@host:3306/keystone` or `postgresql://…`. It is only read.
-    #[arg(long, env = "KEYSTONE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    from: String,
+    #[arg(long, env = "KEYSTONE_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
     /// Write. Without this it is only said what would be written.
     #[arg(long)]
     apply: bool,
-    #[command(flatten)]
-    at: At,
+    /// The state directory of our server, which may be running.
+    #[arg(long, env = "COFFERDAM_STATE_DIR", default_value = "/var/lib/cofferdam")]
+    state_dir: PathBuf,
+    /// Our database, if it is not the file in the state directory.
+    #[arg(long, env = "COFFERDAM_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    store_url: Option<String>,
 }
 
 impl Command {
@@ -37,12 +42,12 @@ impl Command {
     pub fn run(self) -> anyhow::Result<()> {
         let Self::Keystone(args) = self;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let tables = match args.from.split_once("://").map(|(scheme, _)| scheme) {
-                Some("mysql" | "mysql+pymysql" | "mariadb") => from_mysql(&args.from).await?,
-                Some("postgresql" | "postgres") => from_postgresql(&args.from).await?,
+            let tables = match args.database_url.split_once("://").map(|(scheme, _)| scheme) {
+                Some("mysql" | "mysql+pymysql" | "mariadb") => from_mysql(&args.database_url).await?,
+                Some("postgresql" | "postgres") => from_postgresql(&args.database_url).await?,
                 _ => anyhow::bail!("Keystone's database must be mysql://… or postgresql://…"),
             };
-            let store = args.at.open().await?;
+            let store = open(&args.state_dir, args.store_url.as_deref()).await?;
             let report = api::import::import(&store, &tables, !args.apply).await?;
             println!("{:<24} {:>8} {:>8} {:>8}", "kind", if args.apply { "made" } else { "to make" }, "kept", "left out");
             for (kind, count) in &report.counts {

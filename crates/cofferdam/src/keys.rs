@@ -1,6 +1,6 @@
 //! `cofferdam keys`: the keys that seal tokens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -32,18 +32,25 @@ pub struct At {
 }
 
 impl At {
-    /// Opens the store; a running server may have it open too.
-    pub async fn open(&self) -> anyhow::Result<Store> {
-        let url = match &self.database_url {
-            Some(url) => url.clone(),
-            None => {
-                let file = self.state_dir.join("cofferdam.db");
-                anyhow::ensure!(file.exists(), "there is no store at {}: name the server's --state-dir", file.display());
-                format!("sqlite:{}", file.display())
-            }
-        };
-        Store::open(&url).await.context("the store")
+    async fn open(&self) -> anyhow::Result<Store> {
+        open(&self.state_dir, self.database_url.as_deref()).await
     }
+}
+
+/// Opens the store at a URL, or the one in a state directory; a running server may have it open too.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub async fn open(state_dir: &Path, database_url: Option<&str>) -> anyhow::Result<Store> {
+    let url = match database_url {
+        Some(url) => url.to_owned(),
+        None => {
+            let file = state_dir.join("cofferdam.db");
+            anyhow::ensure!(file.exists(), "there is no store at {}: name the server's --state-dir", file.display());
+            format!("sqlite:{}", file.display())
+        }
+    };
+    Store::open(&url).await.context("the store")
 }
 
 impl Command {

@@ -38,7 +38,11 @@ fn statements(tables: &Tables) -> String {
 
 fn import(state_dir: &Path, from: &str, more: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-    command.env_remove("COFFERDAM_DATABASE_URL").args(["import", "keystone", "--from", from, "--state-dir"]).arg(state_dir).args(more);
+    command
+        .env_remove("COFFERDAM_DATABASE_URL")
+        .args(["import", "keystone", "--database-url", from, "--state-dir"])
+        .arg(state_dir)
+        .args(more);
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));

@@ -1,12 +1,14 @@
 //! What an installation may demand of passwords and accounts, keys that change, and caches that do not outlive what they remember.
 
+use std::time::{Duration, Instant};
+
 use api::IdentitySettings;
 use http::Method;
 use model::password::Settings as Rules;
 use serde_json::{Value, json};
 
 use crate::desk::{Answer, Desk, Who};
-use crate::world::on_each;
+use crate::world::{on_each, on_sqlite};
 
 const TOKENS: &str = "/identity/v3/auth/tokens";
 
@@ -103,6 +105,34 @@ fn several_factors_are_asked_for() {
         let mut methods: Vec<String> = serde_json::from_value(whole.expect(201)["token"]["methods"].clone()).unwrap();
         methods.sort();
         assert_eq!(methods, ["password", "totp"]);
+    });
+}
+
+#[test]
+fn a_flood_of_log_ins_does_not_stop_validation() {
+    on_sqlite(async |world| {
+        let hashing = identity::hash::Settings { rounds: Some(9), ..identity::hash::Settings::default() };
+        let desk = Desk::with(world, IdentitySettings { hashing, ..IdentitySettings::default() }).await;
+        let ann = user(&desk, json!({"name": "ann", "password": "right"})).await;
+        let flood = futures_util::future::join_all((0..150).map(|_| login(&desk, &ann, "right")));
+        let validated = async {
+            let mut slowest = Duration::ZERO;
+            for _ in 0..50 {
+                let began = Instant::now();
+                let token = desk.admin.token.as_str();
+                desk.call(&desk.admin, Method::GET, TOKENS, &[("x-subject-token", token)], None).await.expect(200);
+                slowest = slowest.max(began.elapsed());
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            slowest
+        };
+        let (answers, slowest) = tokio::join!(flood, validated);
+        let mut codes = answers.iter().map(|it| it.status.as_u16()).collect::<Vec<_>>();
+        assert!(answers.iter().filter(|it| it.status.as_u16() == 503).all(|it| it.header("retry-after") == "1"));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes, [201, 503], "some are let in, those past the bound are told to come again");
+        assert!(slowest < Duration::from_secs(2), "a validation took {slowest:?}");
     });
 }
 
