@@ -132,7 +132,7 @@ fn a_flood_of_log_ins_does_not_stop_validation() {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes, [201, 503], "some are let in, those past the bound are told to come again");
-        assert!(slowest < Duration::from_secs(2), "a validation took {slowest:?}");
+        assert!(slowest < Duration::from_secs(5), "a validation took {slowest:?}");
     });
 }
 
