@@ -282,15 +282,15 @@ async fn revoke(ask: Ask, headers: HeaderMap) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// GET /auth/projects
-async fn own_projects(ask: Ask) -> Result<Json<Value>, Failure> {
+/// GET /auth/projects, and /OS-FEDERATION/projects, as it was called before
+pub(super) async fn own_projects(ask: Ask) -> Result<Json<Value>, Failure> {
     ask.enforce("identity:get_auth_projects", json!({}))?;
     let found = effective::projects_of(&ask.app.store, &ask.caller.user_id).await?;
     noun::answer_list(&ask, &found)
 }
 
-/// GET /auth/domains
-async fn own_domains(ask: Ask) -> Result<Json<Value>, Failure> {
+/// GET /auth/domains, and /OS-FEDERATION/domains, as it was called before
+pub(super) async fn own_domains(ask: Ask) -> Result<Json<Value>, Failure> {
     ask.enforce("identity:get_auth_domains", json!({}))?;
     let found = effective::domains_of(&ask.app.store, &ask.caller.user_id).await?;
     noun::answer_list(&ask, &found)

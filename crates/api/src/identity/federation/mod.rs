@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use store::{Batch, Wishes};
 
 use super::ask::{Ask, body_of, missing, rooted};
-use super::effective;
+use super::auth;
 use super::noun::{self, Noun};
 use crate::App;
 use crate::failure::Failure;
@@ -144,20 +144,6 @@ pub(super) async fn check_offered(app: &App, said: &Federated) -> Result<(), Fai
     protocols::find(app, provider.id.as_str(), &said.protocol).await.map(drop)
 }
 
-/// GET /OS-FEDERATION/projects, which `/auth/projects` took the place of.
-async fn own_projects(ask: Ask) -> Result<Json<Value>, Failure> {
-    ask.enforce("identity:get_auth_projects", json!({}))?;
-    let found = effective::projects_of(&ask.app.store, &ask.caller.user_id).await?;
-    noun::answer_list(&ask, &found)
-}
-
-/// GET /OS-FEDERATION/domains, which `/auth/domains` took the place of.
-async fn own_domains(ask: Ask) -> Result<Json<Value>, Failure> {
-    ask.enforce("identity:get_auth_domains", json!({}))?;
-    let found = effective::domains_of(&ask.app.store, &ask.caller.user_id).await?;
-    noun::answer_list(&ask, &found)
-}
-
 fn part<P: Part>() -> Router<Arc<App>> {
     let all = format!("/OS-FEDERATION/{}", P::PLURAL);
     Router::new()
@@ -174,6 +160,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(own, get(protocols::list))
         .route(&format!("{own}/{{protocol}}"), get(protocols::show).put(protocols::put).patch(protocols::update).delete(protocols::delete))
         .route(&format!("{own}/{{protocol}}/auth"), get(login::log_in).post(login::log_in))
-        .route("/OS-FEDERATION/projects", get(own_projects))
-        .route("/OS-FEDERATION/domains", get(own_domains))
+        .route("/OS-FEDERATION/projects", get(auth::own_projects))
+        .route("/OS-FEDERATION/domains", get(auth::own_domains))
 }
