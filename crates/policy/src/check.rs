@@ -90,11 +90,20 @@ impl Template {
         &self.source
     }
 
+    /// The text, if there is nothing to be filled in.
+    pub(crate) fn fixed(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text, filled in.
     ///
     /// # Errors
     /// The first key that the target lacks.
-    fn fill<'a>(&'a self, target: &'a Target) -> Result<Cow<'a, str>, &'a str> {
+    pub(crate) fn fill<'a>(&'a self, target: &'a Target) -> Result<Cow<'a, str>, &'a str> {
         match self.parts.as_slice() {
             [] => Ok(Cow::Borrowed("")),
             [Part::Text(text)] => Ok(Cow::Borrowed(text)),
@@ -130,9 +139,14 @@ fn closed(text: &str) -> Option<(&str, &str)> {
 /// The value of `key` in the target as text: the dotted key itself, then the path. Objects count as missing, as Keystone
 /// flattens the target before it asks.
 fn found<'a>(target: &'a Target, key: &str) -> Option<Cow<'a, str>> {
-    let value = target.get(key).or_else(|| key.split('.').try_fold(target, |at, name| at.as_object()?.get(name)))?;
+    let path = || key.split('.').try_fold(target, |at, name| at.as_object()?.get(name));
+    let value = target.get(key).or_else(|| if key.contains('.') { path() } else { None })?;
     match value {
         Target::String(text) => Some(Cow::Borrowed(text)),
+        // As `python::text` has them, but without memory of their own.
+        Target::Null => Some(Cow::Borrowed("None")),
+        Target::Bool(true) => Some(Cow::Borrowed("True")),
+        Target::Bool(false) => Some(Cow::Borrowed("False")),
         other => python::text(other).map(Cow::Owned),
     }
 }
@@ -146,21 +160,6 @@ pub(crate) trait Rules {
 pub(crate) type Note = Option<String>;
 
 impl Check {
-    /// Whether the check holds. Terminates for rules that [`crate::Engine`] has loaded: they are free of cycles.
-    pub(crate) fn holds(&self, rules: &dyn Rules, who: &Credentials, target: &Target) -> bool {
-        match self {
-            Self::Rule(name) => rules.check(name).is_some_and(|check| check.holds(rules, who, target)),
-            Self::Not(check) => !check.holds(rules, who, target),
-            Self::And(checks) => checks.iter().all(|check| check.holds(rules, who, target)),
-            Self::Or(checks) => checks.iter().any(|check| check.holds(rules, who, target)),
-            Self::True => true,
-            Self::False => false,
-            Self::Role(name) => name.fill(target).is_ok_and(|name| has_role(who, &name)),
-            Self::Literal { value, text, .. } => text.fill(target).is_ok_and(|text| text == value.as_str()),
-            Self::Attribute { name, text } => text.fill(target).is_ok_and(|text| has_value(who, name, &text)),
-        }
-    }
-
     /// Why a check without others inside answers as it does; none if it says so itself.
     pub(crate) fn note(&self, who: &Credentials, target: &Target) -> Note {
         let (Self::Role(template) | Self::Literal { text: template, .. } | Self::Attribute { text: template, .. }) = self else {
@@ -193,19 +192,6 @@ impl Check {
             Self::And(checks) | Self::Or(checks) => checks,
             _ => &[],
         }
-    }
-}
-
-fn has_role(who: &Credentials, name: &str) -> bool {
-    let name = name.to_lowercase();
-    who.roles.iter().any(|role| role.to_lowercase() == name)
-}
-
-fn has_value(who: &Credentials, name: &str, text: &str) -> bool {
-    match who.lookup(name) {
-        None => false,
-        Some(Found::One(value)) => value == text,
-        Some(Found::Many(values)) => values.iter().any(|value| value == text),
     }
 }
 

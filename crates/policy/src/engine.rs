@@ -1,8 +1,9 @@
 //! The set of rules in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::check::Rules;
+use crate::plan::{Plan, Ready};
 use crate::{Check, Credentials, Denied, Explanation, PolicyError, Rule, Scope, Step, Target, Why, file, parse};
 
 /// How deep checks may be nested, those of other rules that a rule refers to included. Bounds the stack.
@@ -14,6 +15,10 @@ const MAX_WEIGHT: u64 = 100_000;
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     rules: BTreeMap<String, Loaded>,
+    /// The same as they are asked.
+    ready: Vec<Ready>,
+    /// Where in that list each is.
+    places: HashMap<String, usize>,
     unscoped: Option<Scope>,
 }
 
@@ -72,7 +77,7 @@ impl Engine {
                 return Err(PolicyError::Twice(rule.name.to_owned()));
             }
         }
-        Self { rules, unscoped: None }.verified()
+        Self { rules, ..Self::default() }.verified()
     }
 
     /// The same engine with the rules of a `policy.yaml` in place of its own. They keep scopes, description and
@@ -120,7 +125,14 @@ impl Engine {
 
     /// Whether `who` may do to `target` what `rule` guards. The scope is asked first; a rule that does not exist refuses.
     pub fn allows(&self, rule: &str, who: &Credentials, target: &Target) -> bool {
-        self.rules.get(rule).is_some_and(|rule| self.accepts(rule, who) && rule.check.holds(self, who, target))
+        self.asked(rule, who, Some(target)) == Some(true)
+    }
+
+    /// What [`Engine::allows`] answers for every target whatever; none if that depends on the target. So a rule can be asked once for many.
+    ///
+    /// None may be said too often, of rules whose parts cancel each other out; it is never said of one that does not look at the target.
+    pub fn settled(&self, rule: &str, who: &Credentials) -> Option<bool> {
+        self.asked(rule, who, None)
     }
 
     /// As [`Engine::allows`], with a reason.
@@ -129,8 +141,8 @@ impl Engine {
     /// The refusal.
     pub fn enforce(&self, rule: &str, who: &Credentials, target: &Target) -> Result<(), Denied> {
         let why = match self.rules.get(rule) {
-            Some(found) if !self.accepts(found, who) => Why::Scope { needs: found.info.scopes, has: who.scope() },
-            Some(found) if found.check.holds(self, who, target) => return Ok(()),
+            _ if self.allows(rule, who, target) => return Ok(()),
+            Some(found) if !self.accepts(found.info.scopes, who) => Why::Scope { needs: found.info.scopes, has: who.scope() },
             _ => Why::Check,
         };
         Err(Denied { rule: rule.to_owned(), why })
@@ -142,7 +154,9 @@ impl Engine {
         Explanation {
             rule: rule.to_owned(),
             allowed: self.allows(rule, who, target),
-            scope: found.filter(|found| !self.accepts(found, who)).map(|found| Why::Scope { needs: found.info.scopes, has: who.scope() }),
+            scope: found
+                .filter(|found| !self.accepts(found.info.scopes, who))
+                .map(|found| Why::Scope { needs: found.info.scopes, has: who.scope() }),
             has: who.scope(),
             step: found.map(|found| Step::of(&found.check, self, who, target)),
         }
@@ -153,18 +167,27 @@ impl Engine {
         self.rules.values().map(|rule| &rule.info)
     }
 
-    fn accepts(&self, rule: &Loaded, who: &Credentials) -> bool {
-        let scopes = rule.info.scopes;
+    fn asked(&self, rule: &str, who: &Credentials, target: Option<&Target>) -> Option<bool> {
+        match self.places.get(rule).and_then(|place| self.ready.get(*place)) {
+            Some(rule) if self.accepts(rule.scopes, who) => rule.plan.answer(&self.ready, who, target),
+            _ => Some(false),
+        }
+    }
+
+    fn accepts(&self, scopes: &[Scope], who: &Credentials) -> bool {
         scopes.is_empty() || who.scope().or(self.unscoped).is_some_and(|scope| scopes.contains(&scope))
     }
 
-    /// Follows every reference once, so that asking a rule ends, soon, and with a bounded stack.
-    fn verified(self) -> Result<Self, PolicyError> {
+    /// Follows every reference once, so that asking a rule ends, soon, and with a bounded stack; then makes the rules ready to be asked.
+    fn verified(mut self) -> Result<Self, PolicyError> {
         let mut sizes = BTreeMap::new();
         let mut path = Vec::new();
         for name in self.rules.keys() {
             self.measure(name, 0, &mut path, &mut sizes)?;
         }
+        self.places = self.rules.keys().enumerate().map(|(place, name)| (name.clone(), place)).collect();
+        let ready = |rule: &Loaded| Ready { scopes: rule.info.scopes, plan: Plan::of(&rule.check, &self.places) };
+        self.ready = self.rules.values().map(ready).collect();
         Ok(self)
     }
 

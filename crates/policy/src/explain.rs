@@ -1,8 +1,10 @@
 //! Why a rule answers as it does.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::check::Rules;
+use crate::plan::Plan;
 use crate::{Check, Credentials, Scope, Target, Why};
 
 /// Every check of a rule with its answer. [`fmt::Display`] prints it, a check a line, indented under the one it is in.
@@ -48,7 +50,11 @@ impl Step {
                 }
                 None => Self { check: check.to_string(), holds: false, note: Some("there is no such rule".to_owned()), inside },
             },
-            leaf => Self { check: leaf.to_string(), holds: leaf.holds(rules, who, target), note: leaf.note(who, target), inside },
+            leaf => {
+                // Without others inside, no reference is followed.
+                let holds = Plan::of(leaf, &HashMap::new()).answer(&[], who, Some(target)) == Some(true);
+                Self { check: leaf.to_string(), holds, note: leaf.note(who, target), inside }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod explain;
 mod file;
 mod live;
 mod parse;
+mod plan;
 mod python;
 mod rule;
 

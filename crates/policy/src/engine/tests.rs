@@ -56,6 +56,29 @@ fn an_unscoped_token_has_no_scope_unless_told() {
 }
 
 #[test]
+fn settled_is_what_no_target_changes() {
+    let engine = engine();
+    let admin = Credentials { roles: vec!["Admin".into()], ..member() };
+    let system = Credentials { system: true, ..admin.clone() };
+    let cases = [
+        ("admin_required", &admin, Some(true)),
+        ("admin_required", &member(), Some(false)),
+        ("owner", &admin, None),
+        // The role is enough, whosever the thing is.
+        ("get", &admin, Some(true)),
+        ("get", &member(), None),
+        // The scope refuses before anything is looked at.
+        ("get", &system, Some(false)),
+        ("scoped", &system, Some(true)),
+        ("open", &Credentials::default(), Some(true)),
+        ("nothing", &admin, Some(false)),
+    ];
+    for (rule, who, settled) in cases {
+        assert_eq!(engine.settled(rule, who), settled, "{rule}");
+    }
+}
+
+#[test]
 fn a_rule_that_does_not_exist_refuses() {
     let engine = engine();
     assert!(!engine.allows("nothing", &member(), &json!({})));
