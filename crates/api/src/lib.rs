@@ -21,6 +21,7 @@ mod slash;
 
 pub use identity::IdentitySettings;
 pub use identity::import;
+pub use network::{IdRange, NetworkSettings, PhysicalNetwork};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub public_fallback: String,
     /// The fabric.
     pub fabric: FabricSettings,
+    /// Networks that are not the fabric's.
+    pub network: NetworkSettings,
     /// Identity.
     pub identity: IdentitySettings,
 }
@@ -70,6 +73,7 @@ pub struct App {
     pub settings: Settings,
     pub(crate) identity: identity::State,
     pub(crate) policy: policy::Live,
+    pub(crate) network: network::State,
 }
 
 impl App {
@@ -83,7 +87,7 @@ impl App {
         // Upstream's engine counts a token without a scope among those of projects.
         let rules = policy::Engine::new(&enforce::tables()).map_err(wrong)?.with_unscoped(Some(policy::Scope::Project));
         let policy = policy::Live::new(rules, settings.identity.policy_file.clone()).map_err(wrong)?;
-        Ok(Self { store, settings, identity, policy })
+        Ok(Self { store, settings, identity, policy, network: network::State::default() })
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Config {
     pub provisioning: Option<ProvisioningConfig>,
     /// How clients reach clusters.
     pub access: AccessConfig,
+    /// What networks are made of beside the fabric's VLANs.
+    pub network: api::NetworkSettings,
     /// Identity.
     pub identity: api::IdentitySettings,
 }
@@ -41,6 +43,7 @@ impl Config {
         let range = self.fabric.vlan_range;
         let inside = |vlan| range.first <= vlan && vlan <= range.last;
         anyhow::ensure!(!inside(self.fabric.isolation_vlan), "fabric.isolation_vlan lies within fabric.vlan_range");
+        self.network.check(&self.fabric.physical_network).map_err(anyhow::Error::msg)?;
         if let Some(provisioning) = &self.provisioning {
             anyhow::ensure!(!inside(provisioning.vlan), "provisioning.vlan lies within fabric.vlan_range");
             anyhow::ensure!(provisioning.vlan != self.fabric.isolation_vlan, "provisioning.vlan is fabric.isolation_vlan");
@@ -88,6 +91,25 @@ mod tests {
     fn a_rack() {
         assert_eq!(parse(RACK).unwrap().fabric.switches.len(), 1);
         assert_eq!(parse("").unwrap().identity.token_ttl_seconds, 3600);
+    }
+
+    #[test]
+    fn networks_beside_the_fabric() {
+        let text = r#"
+            [network]
+            tenant_network_types = ["vlan", "vxlan"]
+            flat_networks = ["public"]
+            vxlan_ids = "1000:1999"
+            [[network.physical_network]]
+            name = "physnet2"
+            vlan_ranges = ["300:399", "500:500"]
+        "#;
+        let network = parse(text).unwrap().network;
+        assert_eq!((network.tenant_network_types.len(), network.vxlan_ids.last, network.geneve_ids.first), (2, 1999, 1));
+        assert_eq!(network.physical_networks[0].vlan_ranges.len(), 2);
+        for (from, to) in [("physnet2", "physnet1"), ("399", "4095"), ("1999", "999"), ("\"vxlan\"", "\"flat\""), ("vxlan_ids", "vxlans")] {
+            assert!(parse(&text.replacen(from, to, 1)).is_err(), "{to}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one binary: parts are joined here and nowhere else.
 
 mod config;
+mod explain;
 mod import;
 mod keys;
 mod policy;
@@ -32,6 +33,8 @@ enum Command {
     /// The rules of access: list them, and ask one why it answers as it does.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Whether one port can reach another, and why: asks a running server.
+    Explain(Box<explain::ExplainArgs>),
     /// The simulated rack: switches, machines and their BMCs on this host.
     #[command(subcommand)]
     Lab(lab::cli::Command),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Import(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Policy(command) => Ok(command.run()),
+        Command::Explain(args) => args.run(),
         Command::Lab(command) => command.run(),
         Command::Ramdisk(args) => agent::ramdisk::run(args).map(|()| ExitCode::SUCCESS),
     };

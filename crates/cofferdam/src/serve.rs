@@ -81,6 +81,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             vlan_range: (config.fabric.vlan_range.first.get(), config.fabric.vlan_range.last.get()),
             isolation_vlan: config.fabric.isolation_vlan.get(),
         },
+        network: config.network.clone(),
         identity: identity.clone(),
     };
     let app = Arc::new(api::App::new(store.clone(), settings).await?);

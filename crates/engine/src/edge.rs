@@ -81,15 +81,13 @@ pub(crate) fn port(
     binding: Binding,
 ) -> PortDesired {
     PortDesired {
-        network_id: network.clone(),
-        mac_address: mac.to_owned(),
         fixed_ips: vec![FixedIp { subnet_id: subnet.clone(), ip_address: address }],
-        admin_state_up: true,
         device_id: device.to_owned(),
         device_owner: owner.to_owned(),
         binding,
-        description: String::new(),
+        was_wired: true,
         port_security_enabled: false,
+        ..PortDesired::new(network.clone(), mac.to_owned())
     }
 }
 
@@ -158,20 +156,10 @@ async fn make_provisioning(
     subnet_id: &Id<Subnet>,
     port_id: &Id<Port>,
 ) -> Result<(), Fault> {
-    let segment = Segment { physical_network: cx.config.fabric.physical_network.clone(), vlan: config.vlan };
-    let network =
-        Object::new(network_id.clone(), None, "provisioning", network(segment.clone(), "ramdisks of machines being deployed or erased"));
+    let segment = Segment::vlan(&cx.config.fabric.physical_network, config.vlan);
+    let network = Object::new(network_id.clone(), None, "provisioning", network(segment, "ramdisks of machines being deployed or erased"));
     let (_, pool) = usual_layout(config.cidr);
-    let subnet = SubnetDesired {
-        network_id: network_id.clone(),
-        cidr: ipnet::IpNet::V4(config.cidr),
-        gateway_ip: None,
-        allocation_pools: vec![pool],
-        dns_nameservers: Vec::new(),
-        host_routes: Vec::new(),
-        enable_dhcp: true,
-        description: String::new(),
-    };
+    let subnet = SubnetDesired { allocation_pools: vec![pool], ..SubnetDesired::new(network_id.clone(), ipnet::IpNet::V4(config.cidr)) };
     let subnet = Object::new(subnet_id.clone(), None, "provisioning", subnet);
     let mac = mac(port_id);
     let address = IpAddr::V4(config.address);
@@ -179,7 +167,7 @@ async fn make_provisioning(
     let access = Object::new(port_id.clone(), None, "control plane on the provisioning network", desired);
     let batch = cx
         .facts()
-        .hold(&format!("vlan:{}", segment.physical_network), &vlan_key(segment.vlan), network_id.as_str())
+        .hold(&format!("vlan:{}", cx.config.fabric.physical_network), &vlan_key(config.vlan), network_id.as_str())
         .hold(&format!("ip:{subnet_id}"), &ip_key(address), port_id.as_str())
         .hold(&format!("mac:{network_id}"), &mac, port_id.as_str())
         .create(&network)
@@ -197,13 +185,10 @@ async fn make_provisioning(
 /// A network on a segment.
 pub(crate) fn network(segment: Segment, description: &str) -> NetworkDesired {
     NetworkDesired {
-        admin_state_up: true,
-        shared: false,
-        external: false,
         description: description.to_owned(),
-        mtu: MTU,
         port_security_enabled: false,
-        segment,
+        segments: vec![segment],
+        ..NetworkDesired::new(u32::from(MTU))
     }
 }
 

@@ -627,6 +627,8 @@ impl Machine<'_> {
                     batch = batch.free(&pool, &port.desired.mac_address).hold(&pool, &card.desired.address, port.id.as_str());
                 }
                 port.desired.binding = binding;
+                port.desired.plug = None;
+                port.desired.was_wired = true;
                 port.desired.mac_address.clone_from(&card.desired.address);
                 self.cx.store.apply(batch.want(&port).wake(&port.id)).await?;
                 return Ok(Next::Again(SOON));

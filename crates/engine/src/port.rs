@@ -1,4 +1,5 @@
-//! Ports: hold a switch port, have it put on the network's VLAN, and let go of it only once it was read back as isolated.
+//! Ports: hold a switch port, have it put on the network's VLAN, and let go of it only once it was read back as isolated. Ports that a
+//! program on a host binds are its own to look after: here only what the fabric may have done for them before is undone.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let keep: BTreeSet<Id<SwitchPort>> = wanted.iter().map(|it| SwitchPortDesired::id_of(&it.switch.id, &it.port)).collect();
     let released = let_go(cx, &held, &keep).await?;
     if wanted.is_empty() {
+        if held.is_empty() && !port.is_deleting() && port.observed == model::net::PortObserved::default() {
+            // Nobody's, or a host's, which says itself what became of it. Whoever changes it wakes us.
+            return Ok(Next::Gone);
+        }
         if !released {
             return show(
                 cx,
@@ -76,7 +81,7 @@ fn held_ids(held: &[Object<SwitchPort>]) -> Vec<Id<SwitchPort>> {
 /// The switch ports the binding names; the inner error says why the binding cannot be.
 async fn wanted(cx: &Cx, port: &Object<Port>) -> Result<Result<Vec<Wanted>, String>, Fault> {
     let binding = &port.desired.binding;
-    if port.is_deleting() || binding.host_id.is_empty() || !port.desired.admin_state_up {
+    if port.is_deleting() || binding.host_id.is_empty() || !port.desired.admin_state_up || port.desired.plug.is_some() {
         return Ok(Ok(Vec::new()));
     }
     let links = match binding.local_links() {
@@ -121,7 +126,9 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
 /// Makes sure the switch port is ours and on the network; returns what is still missing.
 async fn plug(cx: &Cx, port: &Object<Port>, network: &Object<Network>, wanted: &Wanted) -> Result<Option<String>, Fault> {
     let id = SwitchPortDesired::id_of(&wanted.switch.id, &wanted.port);
-    let vlan = network.desired.segment.vlan;
+    let Some(vlan) = network.desired.vlan_on(&cx.config.fabric.physical_network) else {
+        return Ok(Some(format!("network {} has no VLAN on the fabric {}", network.id, cx.config.fabric.physical_network)));
+    };
     let Some(mut row) = cx.store.get::<SwitchPort>(&id).await? else {
         adopt(cx, &wanted.switch.id, &wanted.port).await?;
         return Ok(Some("its switch port is being read for the first time".into()));

@@ -188,9 +188,17 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
         }
         Ok(batch)
     }
+    // There are many of these for which nothing is ever to be done.
+    async fn ports(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
+        let all = store.list(&Query::<Port>::new().with_deleted()).await?;
+        for it in all.iter().filter(|it| it.is_deleting() || Port::has_work(it) || !it.desired.binding.host_id.is_empty()) {
+            batch = batch.wake(&it.id);
+        }
+        Ok(batch)
+    }
     let mut batch = Batch::wishes().wake_named(edge::PROVISIONING, edge::PROVISIONING);
     batch = kind::<Switch>(store, batch).await?;
-    batch = kind::<Port>(store, batch).await?;
+    batch = ports(store, batch).await?;
     batch = kind::<Network>(store, batch).await?;
     batch = kind::<Node>(store, batch).await?;
     batch = kind::<Cluster>(store, batch).await?;

@@ -15,6 +15,6 @@ pub mod secret;
 pub mod time;
 
 pub use id::Id;
-pub use object::{Column, Kind, Object};
+pub use object::{Column, Kind, Link, Object};
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -18,6 +18,25 @@ pub trait Kind: Sized + Send + Sync + 'static {
     type Observed: Clone + Debug + Default + Send + Sync + Serialize + DeserializeOwned + 'static;
     /// Columns beside the fixed ones, for filters.
     const COLUMNS: &'static [Column<Self>];
+    /// Values of which an object has many, for filters and for knowing who refers to what: a port's addresses, its tags.
+    const LINKS: &'static [Link<Self>] = &[];
+    /// The resource as which objects of this kind are counted for each project, such as `port`; `None`: they are not counted. Those
+    /// whose removal was asked for are not counted any more. The project of a counted object does not change.
+    const USAGE: Option<&'static str> = None;
+
+    /// Whether the engine may have something to do for such an object: only then it need look at one that was made or changed.
+    fn has_work(object: &Object<Self>) -> bool {
+        let _ = object;
+        false
+    }
+}
+
+/// Many values of an object under one name, computed from what is wanted of it whenever that is written.
+pub struct Link<K: Kind> {
+    /// What the values are to the object, such as `ip_address`; no `=` in it.
+    pub name: &'static str,
+    /// The values; repeats count once.
+    pub values: fn(&Object<K>) -> Vec<String>,
 }
 
 /// A filterable column whose value is computed from the object whenever it is written.

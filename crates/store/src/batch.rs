@@ -1,6 +1,6 @@
 //! Writes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -66,23 +66,109 @@ pub(crate) fn history_line(row: Row) -> HistoryLine {
 
 /// Changes that happen together or not at all.
 pub struct Batch<Side> {
+    fence: Option<Step>,
     pub(crate) steps: Vec<Step>,
-    pub(crate) wakes: bool,
-    removed: HashSet<(&'static str, String)>,
+    /// How much each counter changes. All of a batch's counting is one step for each counter, before all others: where two batches
+    /// collide it is at a counter, and then little was done in vain.
+    counts: BTreeMap<String, i64>,
+    limits: BTreeMap<String, Limit>,
+    /// What is done once, however often it was asked for.
+    once: HashSet<(Once, &'static str, String)>,
+    hot: BTreeSet<String>,
+    wakes: bool,
     side: PhantomData<Side>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Once {
+    Removed,
+    Uncounted,
+    Touched,
+    Required,
+}
+
+struct Limit {
+    resource: String,
+    project: String,
+    limit: i64,
+}
+
+/// A batch as it is carried out.
+pub(crate) struct Work {
+    pub(crate) steps: Vec<Step>,
+    /// Names of what many batches change at once. Those of one process that share one are better not begun at the same time.
+    pub(crate) hot: BTreeSet<String>,
+    pub(crate) wakes: bool,
+}
+
+/// The counter of a project's use of a resource.
+pub(crate) fn used(resource: &str, project: &str) -> String {
+    format!("used:{resource}:{project}")
+}
+
+impl<S> Batch<S> {
+    fn new(fence: Option<Step>) -> Self {
+        Self {
+            fence,
+            steps: Vec::new(),
+            counts: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            once: HashSet::new(),
+            hot: BTreeSet::new(),
+            wakes: false,
+            side: PhantomData,
+        }
+    }
+
+    /// Has batches that change this wait for one another rather than collide.
+    pub(crate) fn heat(&mut self, name: String) {
+        self.hot.insert(name);
+    }
+
+    pub(crate) fn into_work(mut self) -> Work {
+        let mut steps: Vec<Step> = self.fence.into_iter().collect();
+        for counter in self.limits.keys() {
+            self.counts.entry(counter.clone()).or_insert(0);
+        }
+        for (counter, change) in self.counts {
+            let limit = self.limits.remove(&counter);
+            if let Some(step) = count(&counter, change, limit) {
+                steps.push(step);
+                if change != 0 {
+                    self.hot.insert(counter);
+                }
+            }
+        }
+        steps.append(&mut self.steps);
+        Work { steps, hot: self.hot, wakes: self.wakes }
+    }
+}
+
+fn count(counter: &str, change: i64, limit: Option<Limit>) -> Option<Step> {
+    let upsert =
+        "INSERT INTO counter (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value";
+    let Some(Limit { resource, project, limit }) = limit else {
+        return (change != 0).then(|| Step::any(upsert.into(), vec![Val::from(counter), Val::from(change)]));
+    };
+    let otherwise = move || StoreError::OverLimit { resource: resource.clone(), project: project.clone(), limit };
+    Some(if change == 0 {
+        Step::at_most("SELECT value FROM counter WHERE name = $1".into(), vec![Val::from(counter)], limit, otherwise)
+    } else {
+        Step::at_most(format!("{upsert} RETURNING value"), vec![Val::from(counter), Val::from(change)], limit, otherwise)
+    })
 }
 
 impl Batch<Wishes> {
     /// An empty batch of the API's side.
     pub fn wishes() -> Self {
-        Self { steps: Vec::new(), wakes: false, removed: HashSet::new(), side: PhantomData }
+        Self::new(None)
     }
 }
 
 impl Batch<Facts> {
     /// An empty batch of the engine's side. It fails with [`StoreError::LeaseLost`] unless the lease is still held.
     pub fn facts(claim: &Claim) -> Self {
-        Self { steps: vec![fence(claim)], wakes: false, removed: HashSet::new(), side: PhantomData }
+        Self::new(Some(fence(claim)))
     }
 
     /// Writes what was seen of an object, provided nobody changed it since it was read.
@@ -90,7 +176,7 @@ impl Batch<Facts> {
     pub fn observe<K: Kind>(mut self, object: &Object<K>) -> Self {
         let (sets, mut params) = columns::<K>(object, 1);
         let n = params.len();
-        params.extend([text(&object.observed), Val::from(object.id.as_str()), Val::from(object.revision)]);
+        params.extend([json(&object.observed), Val::from(object.id.as_str()), Val::from(object.revision)]);
         let sql = format!(
             "UPDATE {} SET {sets}observed = ${}, revision = revision + 1 WHERE id = ${} AND revision = ${}",
             table::<K>(),
@@ -101,23 +187,15 @@ impl Batch<Facts> {
         self.steps.push(Step::one(sql, params, stale(object)));
         self
     }
-
-    /// Puts a held value in quarantine: nobody holds it, nobody can have it.
-    #[must_use]
-    pub fn quarantine(mut self, pool: &str, value: &str, at: Timestamp) -> Self {
-        let sql = "UPDATE allocation SET quarantined_at = $1 WHERE pool = $2 AND value = $3 AND quarantined_at IS NULL";
-        self.steps.push(Step::any(sql.into(), vec![Val::from(at.0), Val::from(pool), Val::from(value)]));
-        self
-    }
 }
 
 impl<S> Batch<S> {
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.fence.is_none() && self.steps.is_empty() && self.counts.is_empty() && self.limits.is_empty()
     }
 
-    /// Stores a new object.
+    /// Stores a new object. One of a kind with [`Kind::USAGE`] counts for its project.
     #[must_use]
     pub fn create<K: Kind>(mut self, object: &Object<K>) -> Self {
         let mut names = String::new();
@@ -131,8 +209,8 @@ impl<S> Batch<S> {
             Val::from(object.created_at.0),
             Val::from(object.updated_at.map(|it| it.0)),
             Val::from(object.deleted_at.map(|it| it.0)),
-            text(&object.desired),
-            text(&object.observed),
+            json(&object.desired),
+            json(&object.observed),
         ];
         for column in K::COLUMNS {
             params.push(Val::from((column.value)(object)));
@@ -146,6 +224,10 @@ impl<S> Batch<S> {
         );
         let id = object.id.to_string();
         self.steps.push(Step::one(sql, params, move || StoreError::Exists { kind: K::NAME, id: id.clone() }));
+        self = self.linked(object);
+        if object.deleted_at.is_none() {
+            self.used(object, 1);
+        }
         self
     }
 
@@ -158,7 +240,7 @@ impl<S> Batch<S> {
         params.extend([
             Val::from(object.project_id.as_ref().map(ToString::to_string)),
             Val::from(object.name.as_str()),
-            text(&object.desired),
+            json(&object.desired),
             Val::from(Timestamp::now().0),
             Val::from(object.id.as_str()),
             Val::from(object.revision),
@@ -175,10 +257,31 @@ impl<S> Batch<S> {
             n + 6
         );
         self.steps.push(Step::one(sql, params, stale(object)));
+        if !K::LINKS.is_empty() {
+            // Most changes leave most links as they are: those rows are not touched.
+            let kept = links(object).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let sql = "DELETE FROM link WHERE kind = $1 AND id = $2 AND NOT (name || '=' || value ANY_OF[$3])";
+            self.steps.push(Step::any(sql.into(), vec![Val::from(K::NAME), Val::from(object.id.as_str()), Val::List(kept)]));
+            self = self.linked(object);
+        }
         self
     }
 
-    /// Asks for an object's removal: the engine releases what it holds and then removes it.
+    /// Counts an object as changed, whatever its revision: its generation and revision grow by one. Fails with [`StoreError::Stale`] if
+    /// it is not there or its removal was asked for. Asked for twice in a batch it is done once.
+    #[must_use]
+    pub fn touch<K: Kind>(mut self, id: &Id<K>) -> Self {
+        if !self.once.insert((Once::Touched, K::NAME, id.to_string())) {
+            return self;
+        }
+        let sql = format!(
+            "UPDATE {} SET generation = generation + 1, revision = revision + 1, updated_at = $1 WHERE id = $2 AND deleted_at IS NULL",
+            table::<K>()
+        );
+        self.there(id, sql, vec![Val::from(Timestamp::now().0), Val::from(id.as_str())])
+    }
+
+    /// Asks for an object's removal: the engine releases what it holds and then removes it. It does not count for its project any more.
     #[must_use]
     pub fn mark_deleted<K: Kind>(mut self, object: &Object<K>) -> Self {
         let sql = format!(
@@ -187,17 +290,105 @@ impl<S> Batch<S> {
         );
         let params = vec![Val::from(Timestamp::now().0), Val::from(object.id.as_str()), Val::from(object.revision)];
         self.steps.push(Step::one(sql, params, stale(object)));
+        self.unused(object);
         self
     }
 
     /// Removes an object, provided nobody changed it since it was read. Removing it twice in a batch is removing it once.
     #[must_use]
     pub fn remove<K: Kind>(mut self, object: &Object<K>) -> Self {
-        if !self.removed.insert((K::NAME, object.id.to_string())) {
+        if !self.once.insert((Once::Removed, K::NAME, object.id.to_string())) {
             return self;
         }
         let sql = format!("DELETE FROM {} WHERE id = $1 AND revision = $2", table::<K>());
         self.steps.push(Step::one(sql, vec![Val::from(object.id.as_str()), Val::from(object.revision)], stale(object)));
+        if !K::LINKS.is_empty() {
+            let sql = "DELETE FROM link WHERE kind = $1 AND id = $2";
+            self.steps.push(Step::any(sql.into(), vec![Val::from(K::NAME), Val::from(object.id.as_str())]));
+        }
+        self.unused(object);
+        self
+    }
+
+    /// Holds only if no object of kind `K`, removed or not, has `value` among its links of that name (one of [`Kind::LINKS`]; of any
+    /// other name it never holds).
+    #[must_use]
+    pub fn unless_linked<K: Kind>(self, name: &'static str, value: &str) -> Self {
+        self.unless_linked_but::<K>(name, value, &[])
+    }
+
+    /// [`Batch::unless_linked`], whatever links the objects with these ids have.
+    #[must_use]
+    pub fn unless_linked_but<K: Kind>(mut self, name: &'static str, value: &str, except_ids: &[String]) -> Self {
+        let mut params = vec![Val::from(K::NAME), Val::from(name), Val::from(value)];
+        let sql = if !K::LINKS.iter().any(|link| link.name == name) {
+            params.clear();
+            "SELECT 1"
+        } else if except_ids.is_empty() {
+            "SELECT 1 FROM link WHERE kind = $1 AND name = $2 AND value = $3 LIMIT 1"
+        } else {
+            params.push(Val::List(except_ids.to_vec()));
+            "SELECT 1 FROM link WHERE kind = $1 AND name = $2 AND value = $3 AND NOT (id ANY_OF[$4]) LIMIT 1"
+        };
+        self.steps.push(Step::none(sql.into(), params, move || StoreError::Referenced { kind: K::NAME, column: name }));
+        self
+    }
+
+    /// Holds only if, after this batch, the project uses at most `limit` of a resource (see [`Kind::USAGE`]); a negative limit is none.
+    /// Else it fails with [`StoreError::OverLimit`].
+    #[must_use]
+    pub fn within(mut self, resource: &str, project: &str, limit: i64) -> Self {
+        if limit >= 0 {
+            let asked = || Limit { resource: resource.to_owned(), project: project.to_owned(), limit };
+            let known = self.limits.entry(used(resource, project)).or_insert_with(asked);
+            known.limit = known.limit.min(limit);
+        }
+        self
+    }
+
+    /// Writes the link rows of an object that are not there.
+    pub(crate) fn linked<K: Kind>(mut self, object: &Object<K>) -> Self {
+        let links = links(object);
+        for some in links.chunks(32) {
+            let mut params = vec![Val::from(K::NAME)];
+            let mut rows = Vec::new();
+            let repeats = some.last().into_iter().cycle();
+            // As many rows as the next power of two, so that few different statements are prepared.
+            for (at, (name, value)) in some.iter().chain(repeats).take(some.len().next_power_of_two()).enumerate() {
+                params.extend([Val::from(*name), Val::from(value.as_str())]);
+                let last = params.len();
+                if at == 0 {
+                    params.push(Val::from(object.id.as_str()));
+                }
+                rows.push(format!("($1, ${}, ${last}, $4)", last - 1));
+            }
+            let sql = format!(
+                "INSERT INTO link (kind, name, value, id) VALUES {} ON CONFLICT (kind, name, value, id) DO NOTHING",
+                rows.join(", ")
+            );
+            self.steps.push(Step::any(sql, params));
+        }
+        self
+    }
+
+    /// Counts an object for its project.
+    fn used<K: Kind>(&mut self, object: &Object<K>, change: i64) {
+        if let (Some(resource), Some(project)) = (K::USAGE, &object.project_id) {
+            *self.counts.entry(used(resource, project.as_str())).or_insert(0) += change;
+        }
+    }
+
+    /// Takes an object off its project's count, unless it was taken off before.
+    fn unused<K: Kind>(&mut self, object: &Object<K>) {
+        if object.deleted_at.is_none() && self.once.insert((Once::Uncounted, K::NAME, object.id.to_string())) {
+            self.used(object, -1);
+        }
+    }
+
+    fn there<K: Kind>(mut self, id: &Id<K>, sql: String, params: Vec<Val>) -> Self {
+        self.hot.insert(format!("{}/{id}", K::NAME));
+        let id = id.to_string();
+        self.steps.push(Step::one(sql, params, move || StoreError::Stale { kind: K::NAME, id: id.clone() }));
         self
     }
 
@@ -209,47 +400,28 @@ impl<S> Batch<S> {
         self
     }
 
+    /// [`Batch::unless_referenced`] by an object whose removal nobody asked for.
+    #[must_use]
+    pub fn unless_referenced_by_living<K: Kind>(mut self, column: &'static str, value: &str) -> Self {
+        let sql = format!("SELECT 1 FROM {} WHERE c_{column} = $1 AND deleted_at IS NULL LIMIT 1", table::<K>());
+        self.steps.push(Step::none(sql, vec![Val::from(value)], move || StoreError::Referenced { kind: K::NAME, column }));
+        self
+    }
+
     /// Holds only if the object is there and nobody asked for its removal. Takes part in conflicts like a write of it would.
     #[must_use]
     pub fn require<K: Kind>(mut self, id: &Id<K>) -> Self {
+        if !self.once.insert((Once::Required, K::NAME, id.to_string())) {
+            return self;
+        }
         let sql = format!("UPDATE {} SET revision = revision WHERE id = $1 AND deleted_at IS NULL", table::<K>());
-        let text = id.to_string();
-        self.steps.push(Step::one(sql, vec![Val::from(id.as_str())], move || StoreError::Stale { kind: K::NAME, id: text.clone() }));
-        self
-    }
-
-    /// Takes a value from a pool; fails with [`StoreError::Taken`] if anybody has it or it is in quarantine.
-    #[must_use]
-    pub fn hold(mut self, pool: &str, value: &str, holder: &str) -> Self {
-        let sql =
-            "INSERT INTO allocation (pool, value, holder, quarantined_at) VALUES ($1, $2, $3, NULL) ON CONFLICT (pool, value) DO NOTHING";
-        let (pool, value) = (pool.to_owned(), value.to_owned());
-        let params = vec![Val::from(pool.as_str()), Val::from(value.as_str()), Val::from(holder)];
-        self.steps.push(Step::one(sql.into(), params, move || StoreError::Taken { pool: pool.clone(), value: value.clone() }));
-        self
-    }
-
-    /// Gives a value back to its pool.
-    #[must_use]
-    pub fn free(mut self, pool: &str, value: &str) -> Self {
-        let sql = "DELETE FROM allocation WHERE pool = $1 AND value = $2";
-        self.steps.push(Step::any(sql.into(), vec![Val::from(pool), Val::from(value)]));
-        self
-    }
-
-    /// Gives back all that a holder holds of a pool.
-    #[must_use]
-    pub fn free_held(mut self, pool: &str, holder: &str) -> Self {
-        let sql = "DELETE FROM allocation WHERE pool = $1 AND holder = $2";
-        self.steps.push(Step::any(sql.into(), vec![Val::from(pool), Val::from(holder)]));
-        self
+        self.there(id, sql, vec![Val::from(id.as_str())])
     }
 
     /// Counts a counter up: whoever remembers what it was knows that something changed.
     #[must_use]
     pub fn bump(mut self, counter: &str) -> Self {
-        let sql = "INSERT INTO counter (name, value) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = counter.value + 1";
-        self.steps.push(Step::any(sql.into(), vec![Val::from(counter)]));
+        *self.counts.entry(counter.to_owned()).or_insert(0) += 1;
         self
     }
 
@@ -314,7 +486,7 @@ fn moment() -> i64 {
     if now > last { now } else { LAST.fetch_add(1, Ordering::Relaxed).saturating_add(1) }
 }
 
-fn text(value: &impl serde::Serialize) -> Val {
+pub(crate) fn json(value: &impl serde::Serialize) -> Val {
     // Our own types are maps with text keys: writing them cannot fail. A NULL would be refused by the column, not stored.
     serde_json::to_string(value).map_or(Val::NoText, Val::Text)
 }
@@ -322,6 +494,12 @@ fn text(value: &impl serde::Serialize) -> Val {
 fn columns<K: Kind>(object: &Object<K>, from: usize) -> (String, Vec<Val>) {
     let sets = K::COLUMNS.iter().enumerate().map(|(at, column)| format!("c_{} = ${}, ", column.name, from + at)).collect();
     (sets, K::COLUMNS.iter().map(|column| Val::from((column.value)(object))).collect())
+}
+
+/// Names and values of an object's links, each pair once.
+fn links<K: Kind>(object: &Object<K>) -> Vec<(&'static str, String)> {
+    let all = K::LINKS.iter().flat_map(|link| (link.values)(object).into_iter().map(|value| (link.name, value)));
+    all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn stale<K: Kind>(object: &Object<K>) -> impl Fn() -> StoreError + Send + Sync + 'static {

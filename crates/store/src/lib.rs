@@ -6,22 +6,27 @@
 
 mod backend;
 mod batch;
+mod pick;
+mod pool;
 mod query;
 mod schema;
 mod sql;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Id, Kind, Object, Timestamp};
+use model::{Id, Kind, Object};
 use tokio::sync::Notify;
 
 use backend::Backend;
 pub use batch::{Batch, Facts, HistoryLine, Severity, Wishes};
-pub use query::Query;
+pub use pick::Picked;
+pub use pool::Allocation;
+pub use query::{Query, Term};
 pub use schema::SCHEMA_VERSION;
-use sql::{Row, Val};
+use sql::Val;
 pub use work::{Claim, Outcome};
 
 /// Why the store did not do what it was asked.
@@ -58,6 +63,16 @@ pub enum StoreError {
         kind: &'static str,
         /// Its column.
         column: &'static str,
+    },
+    /// The project would use more of a resource than it may.
+    #[error("the project may use {limit} of {resource}, no more")]
+    OverLimit {
+        /// The resource, as [`Kind::USAGE`] names it.
+        resource: String,
+        /// The project's id.
+        project: String,
+        /// How many it may use.
+        limit: i64,
     },
     /// The lease of this piece of work went to another worker.
     #[error("the lease on {kind} {id} was lost")]
@@ -105,24 +120,12 @@ impl StoreError {
     }
 }
 
-/// A value held from a pool by somebody; the pool's values are unique, which is what keeps two holders apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allocation {
-    /// The pool, such as `vlan:physnet1` or `ip:<subnet id>`.
-    pub pool: String,
-    /// The value.
-    pub value: String,
-    /// Who holds it.
-    pub holder: String,
-    /// When it was released; it stays taken until it is freed.
-    pub quarantined_at: Option<Timestamp>,
-}
-
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<Backend>,
     woken: Arc<Notify>,
+    flights: Arc<pick::Flights>,
 }
 
 impl Store {
@@ -133,7 +136,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let backend = Backend::open(url).await?;
         schema::migrate(&backend).await?;
-        Ok(Self { backend: Arc::new(backend), woken: Arc::new(Notify::new()) })
+        Ok(Self { backend: Arc::new(backend), woken: Arc::new(Notify::new()), flights: Arc::default() })
     }
 
     /// Whether this process alone uses the store (the embedded one), so that leases of an earlier process are void.
@@ -147,7 +150,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn get<K: Kind>(&self, id: &Id<K>) -> Result<Option<Object<K>>, StoreError> {
         let (sql, params) = Query::<K>::new().id(id).with_deleted().render();
-        self.backend.query_short(sql, params).await?.into_iter().next().map(query::object).transpose()
+        self.backend.query_short(sql, params).await?.into_iter().next().map(query::object::<K>).transpose()
     }
 
     /// The objects that match, in the order of the query.
@@ -156,7 +159,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn list<K: Kind>(&self, query: &Query<K>) -> Result<Vec<Object<K>>, StoreError> {
         let (sql, params) = query.render();
-        self.backend.query(sql, params).await?.into_iter().map(query::object).collect()
+        objects(query, self.backend.query(sql, params).await?)
     }
 
     /// [`Store::list`] for what an index finds at once and of which there are few: asked on the spot, without a change of thread.
@@ -165,7 +168,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn list_few<K: Kind>(&self, query: &Query<K>) -> Result<Vec<Object<K>>, StoreError> {
         let (sql, params) = query.render();
-        self.backend.query_short(sql, params).await?.into_iter().map(query::object).collect()
+        objects(query, self.backend.query_short(sql, params).await?)
     }
 
     /// How many objects match.
@@ -183,41 +186,17 @@ impl Store {
     /// # Errors
     /// The first condition of the batch that did not hold; nothing was changed then.
     pub async fn apply<S>(&self, batch: Batch<S>) -> Result<(), StoreError> {
-        let wakes = batch.wakes;
-        self.backend.transact(batch.steps).await?;
-        if wakes {
+        let work = batch.into_work();
+        self.backend.transact(work.steps, &work.hot).await?;
+        if work.wakes {
             // One is enough, and it is remembered if none waits just now: whoever finds work wakes the next (see `claim`).
             self.woken.notify_one();
         }
         Ok(())
     }
 
-    /// All of a pool that is held, in the order of the values.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn allocations(&self, pool: &str) -> Result<Vec<Allocation>, StoreError> {
-        let sql = "SELECT pool, value, holder, quarantined_at FROM allocation WHERE pool = $1 ORDER BY value";
-        Ok(self.backend.query(sql.into(), vec![Val::from(pool)]).await?.into_iter().map(allocation).collect())
-    }
-
-    /// One value of a pool, if held.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn allocation(&self, pool: &str, value: &str) -> Result<Option<Allocation>, StoreError> {
-        let sql = "SELECT pool, value, holder, quarantined_at FROM allocation WHERE pool = $1 AND value = $2";
-        let rows = self.backend.query_short(sql.into(), vec![Val::from(pool), Val::from(value)]).await?;
-        Ok(rows.into_iter().next().map(allocation))
-    }
-
-    /// The smallest value of `candidates` (ascending) that nobody holds. Holding it may still meet [`StoreError::Taken`]: ask again.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn first_free(&self, pool: &str, candidates: impl Iterator<Item = String>) -> Result<Option<String>, StoreError> {
-        let held: std::collections::HashSet<String> = self.allocations(pool).await?.into_iter().map(|it| it.value).collect();
-        Ok(candidates.into_iter().find(|it| !held.contains(it)))
+    pub(crate) async fn steps(&self, steps: Vec<sql::Step>) -> Result<(), StoreError> {
+        self.backend.transact(steps, &BTreeSet::new()).await
     }
 
     /// The history of an object, newest first, at most `limit` lines.
@@ -250,13 +229,21 @@ impl Store {
         Ok(rows.first().and_then(|row| row.int(0)).unwrap_or(0))
     }
 
+    /// How many objects of a kind with this [`Kind::USAGE`] a project has, without those whose removal was asked for.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn usage(&self, resource: &str, project: &str) -> Result<i64, StoreError> {
+        self.counter(&batch::used(resource, project)).await
+    }
+
     /// Sets a setting unless it is set, and returns what it is then: of several that race, all get the same.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn setting_or(&self, key: &str, value: &str) -> Result<String, StoreError> {
         let insert = "INSERT INTO setting (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-        self.backend.transact(vec![sql::Step::any(insert.into(), vec![Val::from(key), Val::from(value)])]).await?;
+        self.steps(vec![sql::Step::any(insert.into(), vec![Val::from(key), Val::from(value)])]).await?;
         Ok(self.setting(key).await?.unwrap_or_else(|| value.to_owned()))
     }
 
@@ -278,7 +265,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] if another worker has it.
     pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.backend.transact(vec![work::renew(claim, lease)]).await
+        self.steps(vec![work::renew(claim, lease)]).await
     }
 
     /// Ends a piece of work and says when it is due again. If it was woken meanwhile it is due at once.
@@ -286,7 +273,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] if another worker has it.
     pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
-        self.backend.transact(work::finish(claim, outcome)).await
+        self.steps(work::finish(claim, outcome)).await
     }
 
     /// Voids all leases. For the one process that uses an embedded store, as it starts.
@@ -295,7 +282,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn void_leases(&self) -> Result<(), StoreError> {
         let sql = "UPDATE work SET worker = NULL, lease_until = 0, epoch = epoch + 1 WHERE worker IS NOT NULL";
-        self.backend.transact(vec![sql::Step::any(sql.into(), vec![])]).await?;
+        self.steps(vec![sql::Step::any(sql.into(), vec![])]).await?;
         self.woken.notify_one();
         Ok(())
     }
@@ -309,11 +296,9 @@ impl Store {
     }
 }
 
-fn allocation(row: Row) -> Allocation {
-    Allocation {
-        pool: row.text(0).unwrap_or_default(),
-        value: row.text(1).unwrap_or_default(),
-        holder: row.text(2).unwrap_or_default(),
-        quarantined_at: row.int(3).map(Timestamp),
+fn objects<K: Kind>(query: &Query<K>, mut rows: Vec<sql::Row>) -> Result<Vec<Object<K>>, StoreError> {
+    if query.is_backwards() {
+        rows.reverse();
     }
+    rows.into_iter().map(query::object::<K>).collect()
 }

@@ -3,13 +3,17 @@
 //! Every kind has a table of its own with the fixed columns of [`model::Object`] and one text column (`c_…`) for each of
 //! [`Kind::COLUMNS`]; a new plain field of a resource needs no migration, a new filterable one does.
 
-use model::{Kind, baremetal, container_infra, fabric, identity, image_compute, net};
+use model::net::access::{RbacAction, RbacPolicy, RbacPolicyDesired};
+use model::{Id, Kind, Object, baremetal, container_infra, fabric, identity, image_compute, net};
 
 use crate::StoreError;
 use crate::backend::Backend;
+use crate::batch::{Batch, json, used};
+use crate::query::{self, Query};
+use crate::sql::{Step, Val};
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -78,11 +82,74 @@ fn tables(text: &str) -> Vec<String> {
     ddl.extend(kind_ddl::<container_infra::Cluster>(text));
     ddl.extend(kind_ddl::<fabric::Switch>(text));
     ddl.extend(kind_ddl::<fabric::SwitchPort>(text));
+    ddl.extend(pools_and_links(text));
+    ddl.extend(network_3(text));
     ddl
 }
 
 fn counters(text: &str) -> Vec<String> {
     vec![format!("CREATE TABLE IF NOT EXISTS counter (name {text} PRIMARY KEY, value BIGINT NOT NULL)")]
+}
+
+/// What version 2 had not beside new kinds: what is remembered of pools, and values of which an object has many.
+fn pools_and_links(text: &str) -> Vec<String> {
+    vec![
+        format!("CREATE TABLE IF NOT EXISTS hole (pool {text} NOT NULL, value {text} NOT NULL, PRIMARY KEY (pool, value))"),
+        format!(
+            "CREATE TABLE IF NOT EXISTS hint (pool {text} NOT NULL, first {text} NOT NULL, upto {text} NOT NULL, PRIMARY KEY (pool, first))"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS link (kind {text} NOT NULL, name {text} NOT NULL, value {text} NOT NULL, id {text} NOT NULL, \
+             PRIMARY KEY (kind, name, value, id))"
+        ),
+        "CREATE INDEX IF NOT EXISTS link_object ON link (kind, id, name, value)".into(),
+    ]
+}
+
+/// The kinds of the network service that version 2 had not.
+fn network_3(text: &str) -> Vec<String> {
+    [
+        kind_ddl::<net::NetworkSegment>(text),
+        kind_ddl::<net::access::RbacPolicy>(text),
+        kind_ddl::<net::access::Quota>(text),
+        kind_ddl::<net::bgp::BgpPeer>(text),
+        kind_ddl::<net::bgp::BgpSpeaker>(text),
+        kind_ddl::<net::chains::FlowClassifier>(text),
+        kind_ddl::<net::chains::PortChain>(text),
+        kind_ddl::<net::chains::PortPair>(text),
+        kind_ddl::<net::chains::PortPairGroup>(text),
+        kind_ddl::<net::chains::ServiceGraph>(text),
+        kind_ddl::<net::flavors::ServiceFlavor>(text),
+        kind_ddl::<net::flavors::ServiceProfile>(text),
+        kind_ddl::<net::metering::MeteringLabel>(text),
+        kind_ddl::<net::metering::MeteringLabelRule>(text),
+        kind_ddl::<net::metering::Log>(text),
+        kind_ddl::<net::operation::Agent>(text),
+        kind_ddl::<net::operation::AgentBinding>(text),
+        kind_ddl::<net::operation::NetworkSegmentRange>(text),
+        kind_ddl::<net::l2gw::L2Gateway>(text),
+        kind_ddl::<net::l2gw::L2GatewayConnection>(text),
+        kind_ddl::<net::l2gw::L2RemoteGateway>(text),
+        kind_ddl::<net::l2gw::L2RemoteGatewayConnection>(text),
+        kind_ddl::<net::l2gw::L2RemoteMac>(text),
+        kind_ddl::<net::l3::Router>(text),
+        kind_ddl::<net::l3::FloatingIp>(text),
+        kind_ddl::<net::l3::PortForwarding>(text),
+        kind_ddl::<net::l3::ConntrackHelper>(text),
+        kind_ddl::<net::l3::NdpProxy>(text),
+        kind_ddl::<net::l3::LocalIp>(text),
+        kind_ddl::<net::l3::LocalIpAssociation>(text),
+        kind_ddl::<net::pools::SubnetPool>(text),
+        kind_ddl::<net::pools::AddressScope>(text),
+        kind_ddl::<net::qos::QosPolicy>(text),
+        kind_ddl::<net::security::SecurityGroup>(text),
+        kind_ddl::<net::security::SecurityGroupRule>(text),
+        kind_ddl::<net::security::AddressGroup>(text),
+        kind_ddl::<net::security::DefaultSecurityGroupRule>(text),
+        kind_ddl::<net::security::DefaultStatefulness>(text),
+        kind_ddl::<net::trunk::Trunk>(text),
+    ]
+    .concat()
 }
 
 /// The kinds of identity that version 1 had not.
@@ -127,24 +194,133 @@ fn from_1(text: &str, if_not_exists: &str) -> Vec<String> {
     ddl
 }
 
+/// From version 2: the network service grew.
+async fn from_2(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+    let mut ddl = pools_and_links(text);
+    ddl.extend(network_3(text));
+    ddl.extend(shared(backend).await?);
+    ddl.extend(grown::<net::Network>(backend, text, &[]).await?);
+    ddl.extend(grown::<net::Subnet>(backend, text, &["network_id"]).await?);
+    ddl.extend(grown::<net::Port>(backend, text, &["network_id", "device_id", "mac_address"]).await?);
+    // Gateways' addresses were kept from ports; since then they are their routers' ports', who take them.
+    ddl.push("DELETE FROM allocation WHERE holder = 'gateway' AND pool LIKE 'ip:%'".to_owned());
+    Ok(ddl)
+}
+
+/// What a kind gets that had these columns, no links and was not counted: the columns that are new, and for the objects that are there
+/// the values of those, their links and their count. What is wanted of them is written anew, as today's types read it.
+async fn grown<K: Kind>(backend: &Backend, text: &str, had: &[&str]) -> Result<Vec<String>, StoreError> {
+    let table = table::<K>();
+    let mut ddl = Vec::new();
+    let new = || K::COLUMNS.iter().filter(|column| !had.contains(&column.name));
+    for column in new() {
+        ddl.push(format!("ALTER TABLE {table} ADD COLUMN {} c_{} {text}", backend.if_not_exists(), column.name));
+        ddl.push(format!("CREATE INDEX IF NOT EXISTS {table}_{0} ON {table} (c_{0})", column.name));
+    }
+    let (sql, params) = Query::<K>::new().with_deleted().render();
+    for row in backend.query(sql, params).await? {
+        let object = query::object::<K>(row)?;
+        let mut sets = vec![format!("desired = {}", written(&json(&object.desired)))];
+        sets.extend(new().map(|column| format!("c_{} = {}", column.name, written(&Val::from((column.value)(&object))))));
+        ddl.push(format!("UPDATE {table} SET {} WHERE id = {}", sets.join(", "), written(&Val::from(object.id.as_str()))));
+        ddl.extend(Batch::wishes().linked(&object).into_work().steps.iter().map(spelled_out));
+    }
+    ddl.extend(counted::<K>());
+    Ok(ddl)
+}
+
+/// Counts the objects of a kind for their projects.
+fn counted<K: Kind>() -> Option<String> {
+    K::USAGE.map(|resource| {
+        format!(
+            "INSERT INTO counter (name, value) SELECT '{}' || project_id, COUNT(*) FROM {} \
+             WHERE project_id IS NOT NULL AND deleted_at IS NULL GROUP BY project_id \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            used(resource, ""),
+            table::<K>()
+        )
+    })
+}
+
+/// Networks of version 2 said themselves that they were for all, or external; since then RBAC policies say so.
+async fn shared(backend: &Backend) -> Result<Vec<String>, StoreError> {
+    let mut ddl = Vec::new();
+    let sql = "SELECT id, project_id, desired FROM r_network WHERE deleted_at IS NULL ORDER BY id";
+    for row in backend.query(sql.into(), vec![]).await? {
+        let desired: serde_json::Value = row.text(2).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let network = row.text(0).unwrap_or_default();
+        for (field, action) in [("shared", RbacAction::AccessAsShared), ("external", RbacAction::AccessAsExternal)] {
+            if desired.get(field).and_then(serde_json::Value::as_bool) == Some(true) {
+                let policy = RbacPolicyDesired { object_type: "network".into(), object_id: network.clone(), action, target: None };
+                let project = row.text(1).and_then(|id| Id::parse(&id));
+                let id = Id::derived(&format!("{} {network}", action.as_str()));
+                let policy = Object::<RbacPolicy>::new(id, project, "", policy);
+                ddl.extend(Batch::wishes().create(&policy).into_work().steps.iter().map(spelled_out));
+            }
+        }
+    }
+    ddl.extend(counted::<RbacPolicy>());
+    Ok(ddl)
+}
+
+/// A value as a statement names it that cannot have parameters.
+fn written(value: &Val) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\0', "").replace('\'', "''"));
+    match value {
+        Val::Text(text) => quoted(text),
+        Val::Int(number) => number.to_string(),
+        Val::List(texts) => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "),
+        Val::NoText | Val::NoInt => "NULL".into(),
+    }
+}
+
+/// A step as a statement without parameters.
+fn spelled_out(step: &Step) -> String {
+    let mut parts = step.sql.split('$');
+    let mut sql = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|it: char| !it.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at_checked(end).unwrap_or((part, ""));
+        let value = number.parse::<usize>().ok().and_then(|it| it.checked_sub(1)).and_then(|it| step.params.get(it));
+        sql.push_str(&value.map_or_else(|| "NULL".into(), written));
+        sql.push_str(rest);
+    }
+    sql
+}
+
 /// Brings the tables to [`SCHEMA_VERSION`]; refuses a store from the future.
 pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
     let make = "CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)";
     backend.ddl(vec![make.to_owned()]).await?;
-    let rows = backend.query("SELECT version FROM schema_version".into(), vec![]).await?;
-    let found = rows.first().and_then(|row| row.int(0)).unwrap_or(0);
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::Newer { found, known: SCHEMA_VERSION });
-    }
     let text = backend.text_type().await?;
-    let mut ddl = match found {
-        SCHEMA_VERSION => return Ok(()),
-        1 => from_1(text, backend.if_not_exists()),
-        _ => tables(text),
-    };
-    // In the same transaction: tables and the version they have never disagree.
-    ddl.push(record(SCHEMA_VERSION));
-    backend.ddl(ddl).await
+    let mut found = version(backend).await?;
+    loop {
+        let ddl = match found {
+            SCHEMA_VERSION => return Ok(()),
+            newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer { found, known: SCHEMA_VERSION }),
+            1 => [from_1(text, backend.if_not_exists()), from_2(backend, text).await?].concat(),
+            2 => from_2(backend, text).await?,
+            _ => tables(text),
+        };
+        // In the same transaction: tables and the version they have never disagree.
+        let done = backend.ddl([vec![unchanged(found)], ddl, vec![record(SCHEMA_VERSION)]].concat()).await;
+        match (done, version(backend).await?) {
+            // Another replica was first.
+            (Err(_), now) if now != found => found = now,
+            (done, _) => return done,
+        }
+    }
+}
+
+async fn version(backend: &Backend) -> Result<i64, StoreError> {
+    let rows = backend.query("SELECT version FROM schema_version".into(), vec![]).await?;
+    Ok(rows.first().and_then(|row| row.int(0)).unwrap_or(0))
+}
+
+/// Fails if the version is no longer the one that was found: what was read of the objects since may be old. Of a division by 0 one
+/// database makes a fault, the other a NULL, which the column does not take.
+fn unchanged(found: i64) -> String {
+    format!("UPDATE schema_version SET version = version / (CASE WHEN version = {found} THEN 1 ELSE 0 END)")
 }
 
 fn record(version: i64) -> String {

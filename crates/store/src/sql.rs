@@ -1,4 +1,8 @@
-//! Values, rows and statements, the same for both databases.
+//! Values, rows and statements, the same for both databases but for one thing: a list of values is one parameter, and
+//! `x ANY_OF[$1]` says that x is one of them. However long the list, the text of the statement stays the same, so that it is prepared
+//! once, and no limit on the number of parameters is met. The executors write it as their database does ([`spelled`]).
+
+use std::borrow::Cow;
 
 use crate::StoreError;
 
@@ -7,6 +11,8 @@ use crate::StoreError;
 pub(crate) enum Val {
     Text(String),
     Int(i64),
+    /// Several texts, for `ANY_OF[…]`.
+    List(Vec<String>),
     /// A NULL of the type of a text column.
     NoText,
     /// A NULL of the type of a number column.
@@ -16,7 +22,20 @@ pub(crate) enum Val {
 impl Val {
     /// Whether it is text with a NUL character in it.
     pub(crate) fn has_nul(&self) -> bool {
-        matches!(self, Self::Text(text) if text.contains('\0'))
+        match self {
+            Self::Text(text) => text.contains('\0'),
+            Self::List(texts) => texts.iter().any(|text| text.contains('\0')),
+            _ => false,
+        }
+    }
+}
+
+/// A statement with its `ANY_OF[…]` as a database spells it: what stands before and after the parameter.
+pub(crate) fn spelled<'a>(sql: &'a str, params: &[Val], before: &str, after: &str) -> Cow<'a, str> {
+    if params.iter().any(|it| matches!(it, Val::List(_))) {
+        Cow::Owned(sql.replace("ANY_OF[", before).replace(']', after))
+    } else {
+        Cow::Borrowed(sql)
     }
 }
 
@@ -62,6 +81,14 @@ impl Row {
         }
     }
 
+    /// The text, taken out without a copy: what is left is empty.
+    pub(crate) fn take(&mut self, at: usize) -> Option<String> {
+        match self.0.get_mut(at) {
+            Some(Val::Text(text)) => Some(std::mem::take(text)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn int(&self, at: usize) -> Option<i64> {
         match self.0.get(at) {
             Some(Val::Int(number)) => Some(*number),
@@ -78,6 +105,32 @@ pub(crate) enum Expect {
     OneChanged(Box<dyn Fn() -> StoreError + Send + Sync>),
     /// It is a query and returned no row.
     NoRow(Box<dyn Fn() -> StoreError + Send + Sync>),
+    /// It returned a number (or nothing, which is 0) that is at most this.
+    AtMost(i64, Box<dyn Fn() -> StoreError + Send + Sync>),
+}
+
+impl Expect {
+    /// Whether the statement is one that returns rows.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self, Self::NoRow(_) | Self::AtMost(..))
+    }
+
+    /// What came of a statement that returns rows.
+    pub(crate) fn rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        match self {
+            Self::NoRow(otherwise) if !rows.is_empty() => Err(otherwise()),
+            Self::AtMost(most, otherwise) if rows.first().and_then(|row| row.int(0)).unwrap_or(0) > *most => Err(otherwise()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What came of one that changed so many.
+    pub(crate) fn changed(&self, rows: u64) -> Result<(), StoreError> {
+        match self {
+            Self::OneChanged(otherwise) if rows != 1 => Err(otherwise()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One statement of a transaction. Parameters are `$1`, `$2`, … and each first appears in ascending order, which both databases
@@ -95,6 +148,10 @@ impl Step {
 
     pub(crate) fn one(sql: String, params: Vec<Val>, otherwise: impl Fn() -> StoreError + Send + Sync + 'static) -> Self {
         Self { sql, params, expect: Expect::OneChanged(Box::new(otherwise)) }
+    }
+
+    pub(crate) fn at_most(sql: String, params: Vec<Val>, most: i64, otherwise: impl Fn() -> StoreError + Send + Sync + 'static) -> Self {
+        Self { sql, params, expect: Expect::AtMost(most, Box::new(otherwise)) }
     }
 
     pub(crate) fn none(sql: String, params: Vec<Val>, otherwise: impl Fn() -> StoreError + Send + Sync + 'static) -> Self {

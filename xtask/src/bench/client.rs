@@ -32,6 +32,14 @@ impl Target {
     /// # Errors
     /// It is no `http://` URL.
     pub(crate) fn identity(url: &str) -> Result<Self> {
+        Self::service(url, "v3")
+    }
+
+    /// Reads the URL of a service, with or without its version at its end.
+    ///
+    /// # Errors
+    /// It is no `http://` URL.
+    pub(crate) fn service(url: &str, version: &str) -> Result<Self> {
         let rest = url.strip_prefix("http://").with_context(|| format!("{url}: only http:// is measured"))?;
         let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
         let (host, port) = match authority.rsplit_once(':') {
@@ -39,10 +47,10 @@ impl Target {
             _ => (authority, 80),
         };
         let path = path.trim_end_matches('/');
-        let prefix = match path {
-            "" => "/v3".to_owned(),
-            path if path == "v3" || path.ends_with("/v3") => format!("/{path}"),
-            path => format!("/{path}/v3"),
+        let prefix = match path.strip_suffix(version) {
+            _ if path.is_empty() => format!("/{version}"),
+            Some(before) if before.is_empty() || before.ends_with('/') => format!("/{path}"),
+            _ => format!("/{path}/{version}"),
         };
         ensure!(!host.is_empty(), "{url} names no host");
         Ok(Self { host: host.trim_matches(['[', ']']).to_owned(), port, prefix, authority: authority.to_owned() })
@@ -297,6 +305,14 @@ mod tests {
             ("http://[::1]:5000/v3", "http://[::1]:5000/v3"),
         ] {
             assert_eq!(Target::identity(url).unwrap().url(), wanted);
+        }
+        for (url, wanted) in [
+            ("http://h:9696", "http://h:9696/v2.0"),
+            ("http://h:9696/v2.0/", "http://h:9696/v2.0"),
+            ("http://h:5000/network", "http://h:5000/network/v2.0"),
+            ("http://h/xv2.0", "http://h/xv2.0/v2.0"),
+        ] {
+            assert_eq!(Target::service(url, "v2.0").unwrap().url(), wanted);
         }
         assert_eq!(Target::identity("http://[::1]:5000").unwrap().host, "::1");
         assert_eq!(Target::identity("http://h").unwrap().port, 80);

@@ -1,19 +1,55 @@
 //! A closed loop: some clients, each sending its next request when the last was answered, and what was measured of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use super::client::Connection;
 use super::processes::Processes;
-use super::world::{Operation, World};
+use super::table::Line;
 
 /// After so many failures of one client the rest would say nothing new.
 const MAX_FAILURES: u64 = 20;
 
+/// In how many parts each measurement is done when two services take turns, so that both meet the same disturbances.
+pub(crate) const TURNS: u32 = 2;
+
+/// What the clients of a closed loop do.
+pub(crate) trait Work: Clone + Send + Sync + 'static {
+    /// A connection for one of them, not yet open.
+    fn connection(&self) -> Connection;
+
+    /// Does it once. Of each client, `turn` begins at its number and grows by one each time.
+    ///
+    /// # Errors
+    /// The answer was not what a success is.
+    fn step(&self, worker: usize, turn: usize, connection: &mut Connection) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// How long it is measured; what is under way then is waited for.
+    pub(crate) length: Duration,
+    /// How long it is done before, unmeasured.
+    pub(crate) warm_up: Duration,
+    /// At most so often, a tenth of it while warming up.
+    pub(crate) most: usize,
+}
+
+impl Effort {
+    /// So long, as often as can be.
+    pub(crate) fn lasting(length: Duration) -> Self {
+        let warm_up = (length / 5).clamp(Duration::from_millis(200), Duration::from_secs(2));
+        Self { length, warm_up, most: usize::MAX }
+    }
+}
+
 /// What was seen of one operation with some clients.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Measurement {
     /// How long each that succeeded took, in nanoseconds.
     pub(crate) latencies: Vec<u64>,
@@ -76,18 +112,12 @@ fn percentile(sorted: &[u64], percent: f64) -> Option<u64> {
 ///
 /// # Errors
 /// A client came to no end at all; what the service answered wrongly is counted and no error.
-pub(crate) async fn measure(
-    world: &World,
-    processes: &Processes,
-    operation: Operation,
-    clients: usize,
-    length: Duration,
-) -> Result<Measurement> {
-    let warm_up = (length / 5).clamp(Duration::from_millis(200), Duration::from_secs(2));
-    let mut workers: Vec<Worker> = (0..clients).map(|number| Worker { number, turn: number, connection: world.connection() }).collect();
-    let warm = round(world, operation, &mut workers, warm_up).await?;
+pub(crate) async fn measure<W: Work>(work: &W, processes: &Processes, clients: usize, effort: Effort) -> Result<Measurement> {
+    let mut workers: Vec<Worker> = (0..clients).map(|number| Worker { number, turn: number, connection: work.connection() }).collect();
+    let few = if effort.warm_up.is_zero() { 0 } else { effort.most / 10 };
+    let warm = round(work, &mut workers, effort.warm_up, few).await?;
     let before = (!processes.is_empty()).then(|| processes.read());
-    let mut seen = round(world, operation, &mut workers, length).await?;
+    let mut seen = round(work, &mut workers, effort.length, effort.most - few).await?;
     seen.cpu = before.map(|before| processes.read().since(&before));
     seen.memory = (!processes.is_empty()).then(|| processes.memory());
     seen.failures += warm.failures;
@@ -101,16 +131,17 @@ struct Worker {
     connection: Connection,
 }
 
-async fn round(world: &World, operation: Operation, workers: &mut Vec<Worker>, length: Duration) -> Result<Measurement> {
+async fn round<W: Work>(work: &W, workers: &mut Vec<Worker>, length: Duration, most: usize) -> Result<Measurement> {
+    let begun = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
     let mut tasks = Vec::new();
     for mut worker in std::mem::take(workers) {
-        let world = world.clone();
+        let (work, begun) = (work.clone(), Arc::clone(&begun));
         tasks.push(tokio::spawn(async move {
             let mut seen = Measurement::default();
-            while began.elapsed() < length && seen.failures < MAX_FAILURES {
+            while began.elapsed() < length && seen.failures < MAX_FAILURES && begun.fetch_add(1, Ordering::Relaxed) < most {
                 let sent = Instant::now();
-                match world.step(operation, worker.number, worker.turn, &mut worker.connection).await {
+                match work.step(worker.number, worker.turn, &mut worker.connection).await {
                     Ok(()) => seen.latencies.push(u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX)),
                     Err(error) => {
                         seen.failures += 1;
@@ -132,6 +163,19 @@ async fn round(world: &World, operation: Operation, workers: &mut Vec<Worker>, l
     Ok(total)
 }
 
+/// What failed, one text for each service and operation; `names` are those of the two services.
+pub(crate) fn failures(lines: &[Line], names: [&str; 2]) -> Vec<String> {
+    let told = |line: &Line, name: &str, seen: &Measurement| {
+        let why = seen.first_failure.as_ref()?;
+        Some(format!("{name}: {}, {} at once: {} failed, the first so: {why}", line.operation, line.clients, seen.failures))
+    };
+    let both = |line: &Line| {
+        let Line { first, second, .. } = line;
+        [told(line, names[0], first), second.as_ref().and_then(|second| told(line, names[1], second))]
+    };
+    lines.iter().flat_map(both).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +191,38 @@ mod tests {
         assert_eq!(percentile(&[1, 9], 50.0), Some(1));
         assert_eq!(percentile(&[1, 9], 51.0), Some(9));
         assert_eq!(percentile(&[], 50.0), None);
+    }
+
+    /// Counts, and fails when it is told to.
+    #[derive(Clone)]
+    struct Counting(Arc<AtomicUsize>, usize);
+
+    impl Work for Counting {
+        fn connection(&self) -> Connection {
+            Connection::new(&Arc::new(super::super::client::Target::identity("http://127.0.0.1:1").unwrap()))
+        }
+
+        async fn step(&self, _worker: usize, _turn: usize, _connection: &mut Connection) -> Result<()> {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_micros(50)).await;
+            anyhow::ensure!(number != self.1, "number {number}");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_enough_was_done_and_the_warm_up_is_not_measured() {
+        let processes = Processes::find(&[std::process::id()], 1).unwrap();
+        let work = Counting(Arc::default(), 3);
+        let effort = Effort { most: 100, ..Effort::lasting(Duration::from_secs(60)) };
+        let seen = measure(&work, &processes, 4, effort).await.unwrap();
+        assert_eq!((work.0.load(Ordering::Relaxed), seen.latencies.len(), seen.failures), (100, 90, 1));
+        assert_eq!(seen.first_failure.as_deref(), Some("number 3"));
+        assert!(seen.cpu.is_some());
+        let work = Counting(Arc::default(), 99);
+        let seen =
+            measure(&work, &processes, 1, Effort { warm_up: Duration::ZERO, most: 10, length: Duration::from_secs(60) }).await.unwrap();
+        assert_eq!((work.0.load(Ordering::Relaxed), seen.latencies.len()), (10, 10));
     }
 
     #[test]

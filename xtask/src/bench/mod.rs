@@ -1,13 +1,14 @@
 //! `cargo xtask bench`: closed-loop measurements of an OpenStack service over HTTP, ours or any other's.
 
 mod client;
-mod fill;
 mod identity;
 mod load;
+mod network;
 mod own;
+mod parallel;
 mod processes;
+mod session;
 mod table;
-mod world;
 
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -28,6 +29,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Tokens, lists and grants of an identity service; without `--identity` of our own release build on an empty store.
     Identity(Box<identity::Arguments>),
+    /// Networks, subnets, ports and rules of our own release build on an empty store; with `--identity` beside another cloud's.
+    Network(Box<network::Arguments>),
 }
 
 pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
@@ -35,10 +38,15 @@ pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
     if cfg!(debug_assertions) {
         return optimised(&paths).await;
     }
-    let What::Identity(arguments) = arguments.what;
+    let run = async {
+        match arguments.what {
+            What::Identity(arguments) => identity::run(&paths, *arguments).await,
+            What::Network(arguments) => network::run(&paths, *arguments).await,
+        }
+    };
     // Dropping the run on an interrupt ends the server it started and removes its files.
     tokio::select! {
-        outcome = identity::run(&paths, *arguments) => outcome,
+        outcome = run => outcome,
         () = process::interrupted() => anyhow::bail!("interrupted"),
     }
 }

@@ -24,11 +24,12 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Builds and starts it on a free port of the loopback; with a database URL on that store, which must be empty.
+    /// Builds and starts it on a free port of the loopback; with a database URL on that store, which must be empty; with the text of a
+    /// configuration file.
     ///
     /// # Errors
     /// It does not build, or is not ready in time.
-    pub(crate) async fn start(paths: &Paths, database: Option<&str>) -> Result<Self> {
+    pub(crate) async fn start(paths: &Paths, database: Option<&str>, config: Option<&str>) -> Result<Self> {
         let mut build = paths.command(Paths::cargo());
         process::run(build.args(["build", "--release", "--quiet", "--package", "cofferdam"])).await?;
         let binary = super::release(paths, "cofferdam").await?;
@@ -43,6 +44,11 @@ impl Own {
         command.args(["serve", "--listen", &listen, "--state-dir"]).arg(&state);
         if let Some(database) = database {
             command.args(["--database-url", database]);
+        }
+        if let Some(config) = config {
+            let path = own.dir.join("cofferdam.toml");
+            std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;
+            command.arg("--config").arg(path);
         }
         command.env_remove("COFFERDAM_ADMIN_PASSWORD").stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command.stdout(log.try_clone().context("cannot share a log")?).stderr(log);

@@ -35,6 +35,11 @@ impl Processes {
         Ok(Self { roots })
     }
 
+    /// Those that were named or found.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = u32> {
+        self.roots.iter().copied()
+    }
+
     /// Whether there is anything to be read.
     pub(crate) fn is_empty(&self) -> bool {
         self.roots.is_empty()

@@ -19,25 +19,30 @@ const HEADS: [&str; 9] = ["operation", "clients", "service", "requests/s", "p50 
 /// The head of what compares the two services.
 const RATIOS: &str = "times as good: rate, p99, CPU";
 
-/// The whole table, without a last line break.
-pub(crate) fn draw(lines: &[Line]) -> String {
+/// The whole table, without a last line break; `names` are those of the two services.
+pub(crate) fn draw(lines: &[Line], names: [&str; 2]) -> String {
     let beside = lines.iter().any(|line| line.second.is_some());
     let mut rows: Vec<Vec<String>> = vec![HEADS.iter().map(|it| (*it).to_owned()).chain(beside.then(|| RATIOS.to_owned())).collect()];
     for line in lines {
         let ratios = line.second.as_ref().map(|second| ratios(&line.first, second));
-        rows.push(row(line, "A", &line.first, ratios));
-        rows.extend(line.second.as_ref().map(|second| row(line, "B", second, None)));
+        rows.push(row(line, names[0], &line.first, ratios));
+        rows.extend(line.second.as_ref().map(|second| row(line, names[1], second, None)));
     }
+    columns(&rows, &[0, HEADS.len()])
+}
+
+/// Rows as columns that stand below each other; those at the `left` are set to the left, the others to the right.
+pub(crate) fn columns(rows: &[Vec<String>], left: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
         .collect();
     let draw = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!("{cell:<width$}"),
-            it if it == HEADS.len() => cell.clone(),
-            _ => format!("{cell:>width$}"),
-        });
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, width))| if left.contains(&column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(draw).collect::<Vec<_>>().join("\n")
@@ -114,7 +119,7 @@ mod tests {
         let wanted = "\
 operation  clients  service  requests/s  p50 ms  p99 ms  CPU ms  MiB  failed
 validate         8        A        50.0    2.00    2.00    5.00   40       0";
-        assert_eq!(draw(&[line]), wanted);
+        assert_eq!(draw(&[line], ["A", "B"]), wanted);
     }
 
     #[test]
@@ -124,13 +129,13 @@ validate         8        A        50.0    2.00    2.00    5.00   40       0";
 operation  clients  service  requests/s  p50 ms  p99 ms  CPU ms  MiB  failed  times as good: rate, p99, CPU
 show             1        A        50.0    2.00    2.00    5.00   40       0    10.0x   4.00x   20.0x
 show             1        B        5.00    8.00    8.00     100   40       0";
-        assert_eq!(draw(&[line]), wanted);
+        assert_eq!(draw(&[line], ["A", "B"]), wanted);
     }
 
     #[test]
     fn what_is_not_known_is_a_dash() {
         let line = Line { operation: "show", clients: 1, first: Measurement::default(), second: Some(seen(1, 1, 0)) };
-        let text = draw(&[line]);
+        let text = draw(&[line], ["A", "B"]);
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[1].matches(" -").count(), 8, "{text}");
     }

@@ -17,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) kind: Kind,
     /// Whose it is, by the APIs; `None` for what is nobody's.
     pub(crate) tenant: Option<String>,
+    /// Its Neutron port, of machines in use.
+    pub(crate) port: Option<String>,
 }
 
 /// How a packet travelled.
@@ -260,7 +262,7 @@ mod tests {
 
     fn place(label: &str, kind: Kind) -> Place {
         let tenant = label.split('/').next().filter(|it| *it != "-").map(str::to_owned);
-        Place { label: label.into(), kind, tenant }
+        Place { label: label.into(), kind, tenant, port: None }
     }
 
     fn world() -> Vec<Place> {

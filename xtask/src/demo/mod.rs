@@ -4,6 +4,7 @@
 
 mod client;
 mod docker;
+mod foretold;
 mod matrix;
 mod print;
 mod probe;
@@ -276,7 +277,11 @@ impl World {
         if !verdict.good && verdict.tenants.iter().all(|it| it.good) {
             screen.line(&screen.verdict(false, "packets travelled between machines that belong to nobody, or could not be measured"));
         }
-        Ok(verdict.good)
+        screen.command("cofferdam explain PORT_A PORT_B");
+        let foretold = self.plan.as_ref().context("nothing was planned")?.foretold().await?;
+        let comparison = foretold::compare(&places, &samples, &foretold);
+        screen.line(&screen.verdict(comparison.good, &comparison.line));
+        Ok(verdict.good && comparison.good)
     }
 
     /// One run of the probe.

@@ -62,7 +62,8 @@ impl Report {
         let places = order.iter().map(|it| {
             let owner = tenant(it);
             let kind = if it.container.is_some() { Kind::Container } else { Kind::Machine };
-            Place { label: label(owner.as_deref(), it), kind, tenant: owner }
+            let port = owners.get(&it.machine).filter(|_| kind == Kind::Machine).map(|owned| owned.port.clone());
+            Place { label: label(owner.as_deref(), it), kind, tenant: owner, port }
         });
         let index: BTreeMap<&str, usize> = order.iter().enumerate().map(|(index, it)| (it.name.as_str(), index)).collect();
         let find = |name: &str| index.get(name).copied().with_context(|| format!("the probe speaks of {name}, which it does not list"));
@@ -105,7 +106,7 @@ mod tests {
         "results": [{"from": "m1", "to": "m2", "kind": "udp", "sent": 4, "received": 1}], "duration_ms": 3}"#;
 
     fn owners() -> Owners {
-        let owned = |tenant: &str| Owned { tenant: tenant.into(), address: "10.0.0.2".into() };
+        let owned = |tenant: &str| Owned { tenant: tenant.into(), address: "10.0.0.2".into(), port: "p".into() };
         BTreeMap::from([("m1".to_owned(), owned("finance")), ("m2".to_owned(), owned("medical"))])
     }
 
@@ -123,10 +124,10 @@ mod tests {
     fn what_the_apis_and_the_probe_disagree_about_is_an_error() {
         let report = Report::read(REPORT).unwrap();
         let mut others = owners();
-        others.insert("m3".into(), Owned { tenant: "finance".into(), address: "10.0.0.4".into() });
+        others.insert("m3".into(), Owned { tenant: "finance".into(), address: "10.0.0.4".into(), port: "p".into() });
         assert!(report.judgeable(&others).unwrap_err().to_string().contains("m3 of finance was not probed"));
         let mut others = owners();
-        others.insert("m1".into(), Owned { tenant: "finance".into(), address: "10.0.0.9".into() });
+        others.insert("m1".into(), Owned { tenant: "finance".into(), address: "10.0.0.9".into(), port: "p".into() });
         assert!(report.judgeable(&others).unwrap_err().to_string().contains("not 10.0.0.9"));
         let bare = Report::read(&REPORT.replace("\"container\": \"finance-web-1\"", "\"container\": null")).unwrap();
         assert!(bare.judgeable(&owners()).unwrap_err().to_string().contains("runs no container"));

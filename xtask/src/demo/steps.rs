@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Cloud, Service, Session, is_not_found, text};
 use super::docker::{self, Docker};
+use super::foretold::{self, Foretold};
 use super::print::Screen;
 use super::rack::{Machine, Rack};
 use super::write_clouds;
@@ -44,6 +45,8 @@ pub(crate) struct Owned {
     pub(crate) tenant: String,
     /// The machine's address on the tenant's network.
     pub(crate) address: String,
+    /// Its port on that network, by Neutron's id.
+    pub(crate) port: String,
 }
 
 struct Tenant {
@@ -382,7 +385,8 @@ impl Plan {
                 }
                 continue;
             };
-            let port = self.admin.get(Service::Network, &format!("/ports/{}", text(vif, "id")?)).await?;
+            let vif = text(vif, "id")?;
+            let port = self.admin.get(Service::Network, &format!("/ports/{vif}")).await?;
             let project = text(&port["port"], "project_id")?;
             let address = text(&port["port"]["fixed_ips"][0], "ip_address")?;
             let tenant = self.tenants.iter().find(|it| it.session.project_id == project);
@@ -395,7 +399,7 @@ impl Plan {
             if !addresses.get(&tenant).is_some_and(|known| known.contains(&address)) {
                 bail!("node {name} has address {address} for {tenant}, whose cluster does not list it");
             }
-            self.owners.insert(name.clone(), Owned { tenant, address });
+            self.owners.insert(name.clone(), Owned { tenant, address, port: vif });
         }
         for name in TENANTS {
             let mine: Vec<String> =
@@ -406,6 +410,11 @@ impl Plan {
             screen.note(&format!("{name} has {}", mine.join(", ")));
         }
         Ok(())
+    }
+
+    /// What `cofferdam explain` says of every pair of the machines' ports.
+    pub(crate) async fn foretold(&self) -> Result<Foretold> {
+        foretold::ask(&self.admin, &self.owners).await
     }
 
     pub(crate) fn owners_by_machine(&self) -> Owners {

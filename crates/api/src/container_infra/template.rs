@@ -203,7 +203,9 @@ async fn external_network(ask: &Ask, ident: &str) -> Result<Id<Network>, Failure
         Some(network) => vec![network],
         None => ask.app.store.list(&Query::<Network>::new().name(ident)).await?,
     };
-    let mut candidates = candidates.into_iter().filter(|network| network.desired.external && !network.is_deleting());
+    let (shares, project) = (ask.app.shares().await?, ask.caller.project_id.as_ref());
+    let is_external = |it: &Object<Network>| shares.is_external(it.id.as_str(), project) && !it.is_deleting();
+    let mut candidates = candidates.into_iter().filter(is_external);
     match (candidates.next(), candidates.next()) {
         (Some(network), None) => Ok(network.id),
         (None, _) => Err(Failure::BadRequest(format!("Unable to find external network {ident}."))),

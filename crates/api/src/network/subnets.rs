@@ -1,354 +1,435 @@
 //! `/v2.0/subnets`
 
+mod plan;
+mod values;
+
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::Path;
-use axum::response::Response;
+use axum::Router;
 use http::StatusCode;
-use ipnet::IpNet;
-use model::net::{AllocationPool, HostRoute, Network, Port, Subnet, SubnetDesired, ip_key};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::identity::Project;
+use model::net::{Network, NetworkSegment, Port, Subnet, SubnetDesired, ip_key};
 use model::{Id, Object};
-use serde_json::{Map, Value, json};
-use store::{Batch, Query};
+use network::addresses::{Refused, check_cidr, check_dhcp_off, check_gateway, check_gateway_outside, check_pools, check_version, version};
+use policy::Target;
+use serde_json::json;
+use store::{Query, Term};
 
-use super::policies::{of_project, of_subnet};
-use super::{Ask, address, again, bodies, created, networks, owner};
-use crate::enforce::{allows, enforce};
+use super::noun::{Body, Form, Noun, Work, field, input_once, tagged_routes};
+use super::policies::{SeenNetwork, of_network, of_subnet};
+use super::{Ask, Extension, extension, ipam};
+use crate::App;
+use crate::enforce::allows;
 use crate::failure::Failure;
-use crate::resource::{Field, Listing, Resource, View, field, parse, put, rooted, value};
+use crate::resource::{put, value};
 
-pub(super) static SUBNET: Resource<Subnet> = Resource { plural: "subnets", fields: FIELDS };
-
-const FIELDS: &[Field<Subnet>] = &[
-    field("id", |it: &Object<Subnet>| json!(it.id)),
-    field("name", |it: &Object<Subnet>| json!(it.name)).set(|it, v| put(&mut it.name, value::text(v, 255))),
-    field("description", |it: &Object<Subnet>| json!(it.desired.description))
-        .set(|it, v| put(&mut it.desired.description, value::text(v, 255))),
-    field("network_id", |it: &Object<Subnet>| json!(it.desired.network_id))
-        .set_once(|it, v| put(&mut it.desired.network_id, value::id(v)))
-        .required()
-        .column("network_id"),
-    field("ip_version", |it: &Object<Subnet>| json!(if it.desired.cidr.network().is_ipv4() { 4 } else { 6 }))
-        .set_once(|_, v| value::number(v, 4, 6).map(drop))
-        .required(),
-    field("cidr", |it: &Object<Subnet>| json!(it.desired.cidr))
-        .set_once(|it, v| {
-            let given: IpNet = value::text(v, 64)?.parse().map_err(|_| format!("{v} is not a valid IP subnet"))?;
-            if given.trunc() != given {
-                return Err(format!("{v} isn't a recognized IP subnet cidr, '{}' is recommended", given.trunc()));
-            }
-            it.desired.cidr = given;
-            Ok(())
-        })
-        .required(),
-    field("gateway_ip", |it: &Object<Subnet>| json!(it.desired.gateway_ip))
-        .set(|it, v| put(&mut it.desired.gateway_ip, if v.is_null() { Ok(None) } else { ip(v).map(Some) })),
-    field("allocation_pools", |it: &Object<Subnet>| json!(it.desired.allocation_pools))
-        .set(|it, v| put(&mut it.desired.allocation_pools, pools(v))),
-    field("dns_nameservers", |it: &Object<Subnet>| json!(it.desired.dns_nameservers)).set(|it, v| {
-        let list = v.as_array().ok_or("it is not a list")?;
-        if list.len() > 5 {
-            return Err("there are more than 5".into());
-        }
-        it.desired.dns_nameservers = list.iter().map(|it| ip(it).map(|ip| ip.to_string())).collect::<Result<_, _>>()?;
-        Ok(())
-    }),
-    field("host_routes", |it: &Object<Subnet>| json!(it.desired.host_routes)).set(|it, v| {
-        only_keys(v, &["destination", "nexthop"])?;
-        let list: Vec<HostRoute> = serde_json::from_value(v.clone()).map_err(|error| error.to_string())?;
-        if list.len() > 20 {
-            return Err("there are more than 20".into());
-        }
-        it.desired.host_routes = list;
-        Ok(())
-    }),
-    field("enable_dhcp", |it: &Object<Subnet>| json!(it.desired.enable_dhcp))
-        .set(|it, v| put(&mut it.desired.enable_dhcp, value::boolean(v))),
-    field("ipv6_ra_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
-    field("ipv6_address_mode", |_: &Object<Subnet>| Value::Null).set_once(|_, v| only_null(v)),
-    field("project_id", |it: &Object<Subnet>| json!(it.project_id)),
-    field("tenant_id", |it: &Object<Subnet>| json!(it.project_id)),
-    field("created_at", |it: &Object<Subnet>| json!(it.created_at.iso_seconds())),
-    field("updated_at", |it: &Object<Subnet>| json!(it.updated_at.unwrap_or(it.created_at).iso_seconds())),
-    field("revision_number", |it: &Object<Subnet>| json!(it.generation)),
-    field("tags", |_: &Object<Subnet>| json!([])),
+pub(super) const EXTENSIONS: &[Extension] = &[
+    extension("subnet_allocation", "Subnet Allocation", "Enables allocation of subnets from a subnet pool", "2015-03-30T10:00:00-00:00"),
+    extension(
+        "subnet-service-types",
+        "Subnet service types",
+        "Provides ability to set the subnet service_types field",
+        "2016-03-15T18:00:00-00:00",
+    ),
+    extension(
+        "subnet-external-network",
+        "Subnet belongs to an external network",
+        "Informs if the subnet belongs to an external network",
+        "2024-02-05T18:00:00-00:00",
+    ),
+    extension(
+        "subnet-segmentid-writable",
+        "Subnet SegmentID (writable)",
+        "Provides a writable segment_id attribute for a subnet resource.",
+        "2018-03-12T00:00:00-00:00",
+    ),
+    extension(
+        "subnet-dns-publish-fixed-ip",
+        "Subnet DNS publish fixed IP",
+        "Support choosing to publish DNS records for IPs from a subnet",
+        "2019-05-24T10:00:00-00:00",
+    ),
 ];
 
-fn only_null(v: &Value) -> Result<(), String> {
-    if v.is_null() { Ok(()) } else { Err("it is not offered: addresses of machines are static".into()) }
+/// Owners of ports that go with their subnet.
+const GO_ALONG: [&str; 3] = ["network:dhcp", "network:distributed", "network:floatingip_agent_gateway"];
+/// Subnets for ports of this owner are not a network's own: they may be without a segment where the others have one.
+const ROUTED: &str = "network:routed";
+/// Most name servers and most routes of one subnet.
+const MOST: (usize, usize) = (5, 20);
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    tagged_routes::<Subnet>()
 }
 
-fn ip(v: &Value) -> Result<IpAddr, String> {
-    v.as_str().and_then(|it| it.parse().ok()).ok_or_else(|| format!("{v} is not a valid IP address"))
+/// The networks of subnets, as rules see them.
+#[derive(Default)]
+pub(crate) struct Around {
+    networks: HashMap<Id<Network>, SeenNetwork>,
 }
 
-/// Refuses objects in a list that say more than `keys`.
-fn only_keys(v: &Value, keys: &[&str]) -> Result<(), String> {
-    let mut all = v.as_array().into_iter().flatten().filter_map(Value::as_object).flat_map(Map::keys);
-    all.find(|key| !keys.contains(&key.as_str())).map_or(Ok(()), |key| Err(format!("'{key}' is not known")))
+impl Around {
+    fn of(&self, subnet: &Object<Subnet>) -> Option<&SeenNetwork> {
+        self.networks.get(&subnet.desired.network_id)
+    }
 }
 
-fn pools(v: &Value) -> Result<Vec<AllocationPool>, String> {
-    only_keys(v, &["start", "end"])?;
-    let list = v.as_array().ok_or("it is not a list")?;
-    list.iter().map(|it| serde_json::from_value(it.clone()).map_err(|_| format!("{it} is not a valid allocation pool"))).collect()
+static FORM: LazyLock<Form<Subnet>> = LazyLock::new(|| {
+    Form::new("subnet", "subnets", "subnets", "SubnetNotFound", "Subnet").standard().fields(vec![
+        field("network_id", |it: &Object<Subnet>, _: &Around| json!(it.desired.network_id))
+            .set_once(|it, v| put(&mut it.desired.network_id, ipam::uuid(v)))
+            .required()
+            .sort()
+            .column("network_id"),
+        // Until the prefix is known, all addresses of the version stand for it.
+        field("ip_version", |it: &Object<Subnet>, _| json!(version(it.desired.cidr.network())))
+            .set_once(|it, v| {
+                it.desired.cidr = match value::number(v, 4, 6) {
+                    Ok(4) => IpNet::V4(Ipv4Net::default()),
+                    Ok(6) => IpNet::V6(Ipv6Net::default()),
+                    _ => return Err(format!("{v} is not in valid_values")),
+                };
+                Ok(())
+            })
+            .required()
+            .sort(),
+        field(
+            "subnetpool_id",
+            |it: &Object<Subnet>, _| {
+                if it.desired.prefix_delegation { json!(values::DELEGATION) } else { json!(it.desired.subnetpool_id) }
+            },
+        )
+        .set_once(|it, v| {
+            it.desired.prefix_delegation = v == values::DELEGATION;
+            it.desired.subnetpool_id = if it.desired.prefix_delegation || v.is_null() { None } else { Some(ipam::uuid(v)?) };
+            Ok(())
+        })
+        .sort(),
+        input_once("use_default_subnetpool"),
+        input_once("prefixlen"),
+        // Read by `admit`: what is wrong with it has another name.
+        field("cidr", |it: &Object<Subnet>, _| json!(it.desired.cidr)).set_once(|_, _| Ok(())).sort().column("cidr"),
+        field("gateway_ip", |it: &Object<Subnet>, _| json!(it.desired.gateway_ip))
+            .set(|it, v| put(&mut it.desired.gateway_ip, if v.is_null() { Ok(None) } else { values::ip(v).map(Some) }))
+            .sort(),
+        field("allocation_pools", |it: &Object<Subnet>, _| json!(it.desired.allocation_pools)).set(|it, v| {
+            if !v.is_null() {
+                it.desired.allocation_pools = values::pools(v)?;
+            }
+            Ok(())
+        }),
+        field("dns_nameservers", |it: &Object<Subnet>, _| json!(it.desired.dns_nameservers))
+            .set(|it, v| put(&mut it.desired.dns_nameservers, values::nameservers(v))),
+        field("host_routes", |it: &Object<Subnet>, _| json!(it.desired.host_routes))
+            .set(|it, v| put(&mut it.desired.host_routes, values::host_routes(v))),
+        field("enable_dhcp", |it: &Object<Subnet>, _| json!(it.desired.enable_dhcp))
+            .set(|it, v| put(&mut it.desired.enable_dhcp, value::boolean(v)))
+            .sort(),
+        field("ipv6_ra_mode", |it: &Object<Subnet>, _| json!(it.desired.ipv6_ra_mode))
+            .set_once(|it, v| put(&mut it.desired.ipv6_ra_mode, values::mode(v)))
+            .sort(),
+        field("ipv6_address_mode", |it: &Object<Subnet>, _| json!(it.desired.ipv6_address_mode))
+            .set_once(|it, v| put(&mut it.desired.ipv6_address_mode, values::mode(v)))
+            .sort(),
+        field("shared", |it: &Object<Subnet>, around| json!(around.of(it).is_some_and(|it| it.shared))).unseen().filter(),
+        field("router:external", |it: &Object<Subnet>, around| json!(around.of(it).is_some_and(|it| it.external))).filter(),
+        // Neutron declares rules about it and asks none: its owner may.
+        field("service_types", |it: &Object<Subnet>, _| json!(it.desired.service_types))
+            .set(|it, v| put(&mut it.desired.service_types, values::service_types(v))),
+        field("dns_publish_fixed_ip", |it: &Object<Subnet>, _| json!(it.desired.dns_publish_fixed_ip))
+            .set(|it, v| put(&mut it.desired.dns_publish_fixed_ip, value::boolean(v))),
+        field("segment_id", |it: &Object<Subnet>, _| json!(it.desired.segment_id))
+            .set(|it, v| put(&mut it.desired.segment_id, if v.is_null() { Ok(None) } else { ipam::uuid(v).map(Some) }))
+            .create_by("create_subnet:segment_id")
+            .update_by("update_subnet:segment_id")
+            .read_by("get_subnet:segment_id")
+            .free_default()
+            .sort()
+            .column("segment_id"),
+    ])
+});
+
+impl Noun for Subnet {
+    type Around = Around;
+
+    fn form() -> &'static Form<Self> {
+        &FORM
+    }
+
+    fn blank(_: &Ask, _: Option<&Id<Project>>) -> Result<SubnetDesired, Failure> {
+        Ok(SubnetDesired::new(Id::random(), IpNet::V4(Ipv4Net::default())))
+    }
+
+    async fn around(ask: &Ask, subnets: &[Object<Self>]) -> Result<Around, Failure> {
+        let ids: HashSet<String> = subnets.iter().map(|it| it.desired.network_id.to_string()).collect();
+        let shares = ask.shares().await?;
+        let query = Query::<Network>::new().ids(ids);
+        let found = if subnets.len() > 1 { ask.app.store.list(&query).await? } else { ask.app.store.list_few(&query).await? };
+        let project = ask.caller.project_id.as_ref();
+        Ok(Around { networks: found.iter().map(|it| (it.id.clone(), SeenNetwork::of(it, &shares, project))).collect() })
+    }
+
+    fn target(object: &Object<Self>, around: &Around) -> Target {
+        of_subnet(object, around.of(object))
+    }
+
+    async fn seen(ask: &Ask) -> Result<Vec<Term>, Failure> {
+        let project = ask.caller.project_id.as_ref();
+        let mut terms = vec![Term::column("network_id", ask.shares().await?.ids("network", project))];
+        terms.extend(project.map(|it| Term::of_project::<Network>("network_id", it)));
+        Ok(terms)
+    }
+
+    fn narrow(query: Query<Self>, name: &str, wanted: &[String]) -> Query<Self> {
+        if name == "subnetpool_id" && !wanted.iter().any(|it| it == values::DELEGATION) {
+            return query.column("subnetpool_id", wanted.to_vec());
+        }
+        query
+    }
+
+    async fn admit(work: &mut Work<'_>, subnet: &mut Object<Self>, body: &Body) -> Result<(), Failure> {
+        let version = version(subnet.desired.cidr.network());
+        if let Some(cidr) = values::cidr(body)? {
+            check_version(version, cidr.network(), "cidr").map_err(|_| {
+                input(format!(
+                    "cidr '{}' does not match the ip_version '{version}'",
+                    body.get("cidr").and_then(|it| it.as_str()).unwrap_or_default()
+                ))
+            })?;
+            subnet.desired.cidr = cidr;
+        }
+        let name = match &subnet.desired.subnetpool_id {
+            Some(pool) => format!("subnetpool {pool}"),
+            None => format!("network {}", subnet.desired.network_id),
+        };
+        work.in_turn(&name).await;
+        network(work, &subnet.desired.network_id).await?;
+        Ok(())
+    }
+
+    async fn create(work: &mut Work<'_>, subnet: &mut Object<Self>, body: &Body) -> Result<(), Failure> {
+        let network = network(work, &subnet.desired.network_id).await?;
+        plan::place(work, subnet, &network, body).await?;
+        check_segment(work, &network, subnet, None).await?;
+        // Two that are made at once on one network meet in its row, which was read before its subnets were: they cannot overlap.
+        stir(work, &network);
+        plan::address_ports(work, subnet, &network).await
+    }
+
+    async fn update(work: &mut Work<'_>, before: &Object<Self>, after: &mut Object<Self>, body: &Body) -> Result<(), Failure> {
+        if before.name == after.name && before.desired == after.desired {
+            return Ok(());
+        }
+        check(&after.desired, Some(before), true)?;
+        let (old, new) = (before.desired.gateway_ip, after.desired.gateway_ip);
+        let names_pools = body.get("allocation_pools").is_some_and(|it| !it.is_null());
+        if names_pools {
+            check_pools(&after.desired.cidr, &after.desired.allocation_pools).map_err(refused)?;
+        }
+        if let Some(gateway) = new.filter(|_| names_pools || old != new) {
+            check_gateway_outside(gateway, &after.desired.allocation_pools).map_err(refused)?;
+        }
+        if let Some(old) = old.filter(|it| Some(*it) != new && !before.desired.prefix_delegation) {
+            leave_gateway(work, before, old).await?;
+        }
+        if before.desired.segment_id != after.desired.segment_id {
+            let network = network_of(work, &before.desired.network_id).await?;
+            check_segment(work, &network, after, Some(before)).await?;
+            stir(work, &network);
+        } else {
+            work.step(|batch| batch.touch::<Network>(&before.desired.network_id));
+        }
+        Ok(())
+    }
+
+    async fn delete(work: &mut Work<'_>, subnet: &Object<Self>) -> Result<(), Failure> {
+        let in_use = || {
+            let text =
+                format!("Unable to complete operation on subnet {}: One or more ports have an IP allocation from this subnet.", subnet.id);
+            Failure::named(StatusCode::CONFLICT, "SubnetInUse", text)
+        };
+        let ports = Query::<Port>::new().with_deleted().linked("subnet_id", [subnet.id.to_string()]);
+        let ports = work.ask.app.store.list(&ports).await?;
+        let is_auto = ipam::is_auto(&subnet.desired);
+        let goes_along = |it: &Object<Port>| {
+            let owner = it.desired.device_owner.as_str();
+            !it.is_deleting() && (GO_ALONG.contains(&owner) || (is_auto && !ipam::ROUTER_OWNERS.contains(&owner)))
+        };
+        if ports.iter().any(|it| !goes_along(it)) {
+            return Err(in_use());
+        }
+        let ids: Vec<String> = ports.iter().map(|it| it.id.to_string()).collect();
+        for port in &ports {
+            let mut without = port.clone();
+            without.desired.fixed_ips.retain(|it| it.subnet_id != subnet.id);
+            work.want(port, &without);
+        }
+        work.referenced_means::<Port>("subnet_id", in_use());
+        work.step(|batch| batch.unless_linked_but::<Port>("subnet_id", subnet.id.as_str(), &ids).touch(&subnet.desired.network_id));
+        remove_of_network(work, subnet);
+        Ok(())
+    }
 }
 
-/// The subnet of that id and its network, if the caller sees it.
-async fn find(ask: &Ask, id: &str) -> Result<(Object<Subnet>, Option<Object<Network>>), Failure> {
-    let missing = || Failure::not_found("Subnet", id);
-    let parsed = Id::parse(id).ok_or_else(missing)?;
-    let subnet = ask.app.store.get::<Subnet>(&parsed).await?.ok_or_else(missing)?;
-    let network = ask.app.store.get::<Network>(&subnet.desired.network_id).await?;
-    let is_seen = allows(&ask.app, &ask.caller, "get_subnet", &of_subnet(&subnet, network.as_ref()));
-    if is_seen { Ok((subnet, network)) } else { Err(missing()) }
+/// Removes a subnet that no port uses, with all that is remembered of its addresses: for its network's removal.
+pub(super) fn remove_of_network(work: &mut Work<'_>, subnet: &Object<Subnet>) {
+    work.step(|batch| batch.forget_pool(&ipam::pool(&subnet.id)).remove(subnet));
 }
 
-pub(super) async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
-    let networks = ask.networks().await?;
-    let target = |it: &Object<Subnet>| of_subnet(it, networks.get(&it.desired.network_id));
-    let listing = Listing {
-        resource: &SUBNET,
-        parameters: &ask.parameters,
-        view: View { app: &ask.app, caller: &ask.caller, target: &target },
-        own: of_project(ask.caller.project_id.as_ref()),
-        href: ask.href("subnets"),
-        strict: true,
+fn refused(refused: Refused) -> Failure {
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Failure::named(status, refused.kind(), refused.to_string())
+}
+
+fn bad(kind: &'static str, text: impl Into<String>) -> Failure {
+    Failure::named(StatusCode::BAD_REQUEST, kind, text)
+}
+
+fn input(why: impl std::fmt::Display) -> Failure {
+    bad("InvalidInput", format!("Invalid input for operation: {why}."))
+}
+
+/// A network, read once in an attempt; one that this batch makes too.
+async fn network_of(work: &mut Work<'_>, id: &Id<Network>) -> Result<Arc<Object<Network>>, Failure> {
+    let name = format!("network {id}");
+    if let Some(known) = work.known(&name) {
+        return Ok(known);
+    }
+    let made = work.made::<Network>().find(|it| it.id == *id).cloned();
+    let found = match made {
+        Some(made) => Some(made),
+        None => work.ask.app.store.get(id).await?.filter(|it: &Object<Network>| !it.is_deleting()),
     };
-    let sees = |it: &Object<Subnet>| allows(&ask.app, &ask.caller, "get_subnet", &target(it));
-    Ok(Json(listing.answer(&ask.app.store, Query::new(), sees).await?))
+    let missing = || Failure::named(StatusCode::NOT_FOUND, "NetworkNotFound", format!("Network {id} could not be found."));
+    Ok(work.know(name, Arc::new(found.ok_or_else(missing)?)))
 }
 
-fn shown(ask: &Ask, subnet: &Object<Subnet>, network: Option<&Object<Network>>, fields: &[String]) -> Value {
-    SUBNET.show(subnet, View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, network) }, fields)
-}
-
-pub(super) async fn show(ask: Ask, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
-    let (subnet, network) = find(&ask, &id).await?;
-    Ok(Json(json!({"subnet": shown(&ask, &subnet, network.as_ref(), &ask.parameters.fields())})))
-}
-
-/// Checks what no single field shows (Source: Neutron API reference, "Subnets").
-fn check(subnet: &SubnetDesired) -> Result<(), Failure> {
-    let bad = |text: String| Failure::BadRequest(text);
-    let cidr = &subnet.cidr;
-    let network = cidr.network();
-    if network.is_multicast() || network.is_loopback() || network.is_unspecified() || cidr.prefix_len() == 0 {
-        return Err(bad(format!("Invalid input for operation: {cidr} is a subnet machines cannot have.")));
+/// The network a body names, if the caller sees it.
+pub(super) async fn network(work: &mut Work<'_>, id: &Id<Network>) -> Result<Arc<Object<Network>>, Failure> {
+    let network = network_of(work, id).await?;
+    let ask = work.ask;
+    let seen = SeenNetwork::of(&network, &*ask.shares().await?, ask.caller.project_id.as_ref());
+    if allows(&ask.app, &ask.caller, "get_network", &of_network(&seen)) {
+        return Ok(network);
     }
-    if subnet.enable_dhcp && cidr.prefix_len() + 2 > cidr.max_prefix_len() {
-        return Err(bad(format!("Invalid input for operation: Subnet {cidr} is too small for DHCP: disable it (enable_dhcp).")));
+    Err(Failure::named(StatusCode::NOT_FOUND, "NetworkNotFound", format!("Network {id} could not be found.")))
+}
+
+/// Counts the network as changed, and has the batch fail if anybody else did since it was read.
+fn stir(work: &mut Work<'_>, network: &Arc<Object<Network>>) {
+    let name = format!("stirred {}", network.id);
+    if work.known::<()>(&name).is_none() && !work.made::<Network>().any(|it| it.id == network.id) {
+        work.know(name, Arc::new(()));
+        work.step(|batch| batch.want(network.as_ref()));
     }
-    let (first, last) = address::usable(cidr);
+}
+
+/// Checks what can be wrong with a subnet by itself. `before`: what it was, if it is not new. `has_cidr`: its prefix is known.
+fn check(subnet: &SubnetDesired, before: Option<&Object<Subnet>>, has_cidr: bool) -> Result<(), Failure> {
+    let ip_version = version(subnet.cidr.network());
+    let had_dhcp = before.is_some_and(|it| it.desired.enable_dhcp);
+    if has_cidr && !subnet.prefix_delegation {
+        check_cidr(&subnet.cidr, subnet.enable_dhcp && !had_dhcp, false).map_err(refused)?;
+    }
     if let Some(gateway) = subnet.gateway_ip {
-        if gateway.is_ipv4() != network.is_ipv4() {
-            return Err(bad(format!("Invalid input for operation: gateway_ip '{gateway}' does not match the ip_version.")));
-        }
-        if cidr.contains(&gateway) && !(first..=last).contains(&address::number(gateway)) {
-            return Err(bad(format!("Invalid input for operation: Gateway IP {gateway} is the network or broadcast address.")));
+        if has_cidr {
+            check_gateway(&subnet.cidr, gateway).map_err(refused)?;
+        } else {
+            check_version(ip_version, gateway, "gateway_ip").map_err(refused)?;
         }
     }
-    let mut ranges = Vec::new();
-    for pool in &subnet.allocation_pools {
-        let (start, end) = (address::number(pool.start), address::number(pool.end));
-        if pool.start.is_ipv4() != network.is_ipv4() || pool.end.is_ipv4() != network.is_ipv4() || start > end {
-            return Err(Failure::named(
-                StatusCode::BAD_REQUEST,
-                "InvalidAllocationPool",
-                format!("The allocation pool {}-{} is not valid.", pool.start, pool.end),
-            ));
-        }
-        if start < first || end > last {
-            let text = format!("The allocation pool {}-{} spans beyond the subnet cidr {cidr}.", pool.start, pool.end);
-            return Err(Failure::named(StatusCode::BAD_REQUEST, "OutOfBoundsAllocationPool", text));
-        }
-        if subnet.gateway_ip.map(address::number).is_some_and(|it| (start..=end).contains(&it)) {
-            let text = format!(
-                "Gateway ip {} conflicts with allocation pool {}-{}.",
-                subnet.gateway_ip.map(|it| it.to_string()).unwrap_or_default(),
-                pool.start,
-                pool.end
-            );
-            return Err(Failure::named(StatusCode::CONFLICT, "GatewayConflictWithAllocationPools", text));
-        }
-        ranges.push((start, end));
+    let whose = before.map_or("new subnet", |it| it.id.as_str());
+    let exhausted = |kind, what, most| {
+        Err(bad(kind, format!("Unable to complete operation for {whose}. The number of {what} exceeds the limit {most}.")))
+    };
+    if subnet.dns_nameservers.len() > MOST.0 {
+        return exhausted("DNSNameServersExhausted", "DNS nameservers", MOST.0);
     }
-    ranges.sort_unstable();
-    if ranges.windows(2).any(|pair| matches!(pair, [a, b] if a.1 >= b.0)) {
-        return Err(Failure::named(
-            StatusCode::CONFLICT,
-            "OverlappingAllocationPools",
-            format!("Found overlapping allocation pools for {cidr}."),
-        ));
+    for server in subnet.dns_nameservers.iter().filter_map(|it| it.parse::<IpAddr>().ok()) {
+        check_version(ip_version, server, "dns_nameserver").map_err(refused)?;
     }
-    if ranges.iter().map(|(start, end)| end - start).sum::<u128>() > 1 << 20 && network.is_ipv4() {
-        return Err(bad(format!("Invalid input for operation: {cidr} is larger than /12.")));
+    if subnet.host_routes.len() > MOST.1 {
+        return exhausted("HostRoutesExhausted", "host routes", MOST.1);
+    }
+    for route in &subnet.host_routes {
+        check_version(ip_version, route.nexthop, "nexthop").map_err(refused)?;
+        if version(route.destination.network()) != ip_version {
+            return Err(input(format!("destination '{}' does not match the ip_version '{ip_version}'", route.destination)));
+        }
+    }
+    let (ra, address) = (subnet.ipv6_ra_mode, subnet.ipv6_address_mode);
+    if before.is_none() {
+        network::addresses::check_modes(ip_version, ra, address, subnet.enable_dhcp, has_cidr.then_some(&subnet.cidr)).map_err(refused)
+    } else if had_dhcp && !subnet.enable_dhcp {
+        check_dhcp_off(ra, address).map_err(refused)
+    } else {
+        Ok(())
+    }
+}
+
+/// A gateway is not taken from a subnet while a router has it.
+async fn leave_gateway(work: &mut Work<'_>, subnet: &Object<Subnet>, gateway: IpAddr) -> Result<(), Failure> {
+    let (pool, key) = (ipam::pool(&subnet.id), ip_key(gateway));
+    let Some(held) = work.ask.app.store.allocation(&pool, &key).await? else {
+        // Nobody has it, and nobody gets it until this is done.
+        work.step(|batch| batch.hold(&pool, &key, subnet.id.as_str()).free(&pool, &key));
+        return Ok(());
+    };
+    let Some(port) = Id::<Port>::parse(&held.holder) else { return Ok(()) };
+    let port = work.ask.app.store.get(&port).await?;
+    if port.is_some_and(|it| ipam::ROUTER_OWNERS.contains(&it.desired.device_owner.as_str())) {
+        let text = format!("Current gateway ip {gateway} already in use by port {}. Unable to update.", held.holder);
+        return Err(Failure::named(StatusCode::CONFLICT, "GatewayIpInUse", text));
     }
     Ok(())
 }
 
-pub(super) async fn create(ask: Ask, body: Bytes) -> Result<Response, Failure> {
-    let body = parse(&body)?;
-    let (wanted, is_bulk) = bodies(&body, "subnet", "subnets")?;
-    let mut tries = 0;
-    loop {
-        let mut batch = Batch::wishes();
-        let mut made: Vec<Object<Subnet>> = Vec::new();
-        let mut items = Vec::new();
-        for wanted in &wanted {
-            let (subnet, network) = prepare(&ask, wanted.clone(), &made).await?;
-            // Two subnets made at once on one network meet in its row, which was read before its subnets were: they cannot overlap.
-            if !made.iter().any(|it| it.desired.network_id == network.id) {
-                batch = batch.want(&network);
-            }
-            if let Some(gateway) = subnet.desired.gateway_ip.filter(|it| subnet.desired.cidr.contains(it)) {
-                batch = batch.hold(&address::Taken::pool(&subnet.id), &ip_key(gateway), "gateway");
-            }
-            batch = batch.create(&subnet);
-            items.push(shown(&ask, &subnet, Some(&network), &ask.parameters.fields()));
-            made.push(subnet);
-        }
-        match ask.app.store.apply(batch).await {
-            Ok(()) => return Ok(created(if is_bulk { json!({ "subnets": items }) } else { json!({"subnet": items.pop()}) })),
-            Err(error) if again(&error, tries) => tries += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn prepare(
-    ask: &Ask,
-    mut wanted: Map<String, Value>,
-    beside: &[Object<Subnet>],
-) -> Result<(Object<Subnet>, Object<Network>), Failure> {
-    let project = owner(ask, &mut wanted)?;
-    let network = match wanted.get("network_id").map(|it| (it, it.as_str())) {
-        Some((_, Some(id))) => networks::find(ask, id).await?,
-        Some((other, None)) => {
-            return Err(Failure::BadRequest(format!("Invalid input for network_id. Reason: {other} is not a valid UUID.")));
-        }
-        None => return Err(Failure::BadRequest("Failed to parse request. Required attribute 'network_id' not specified".into())),
-    };
-    let blank = SubnetDesired {
-        network_id: network.id.clone(),
-        cidr: IpNet::default(),
-        gateway_ip: None,
-        allocation_pools: Vec::new(),
-        dns_nameservers: Vec::new(),
-        host_routes: Vec::new(),
-        enable_dhcp: true,
-        description: String::new(),
-    };
-    let mut subnet = Object::new(Id::random(), Some(project), "", blank);
-    enforce(&ask.app, &ask.caller, "create_subnet", &of_subnet(&subnet, Some(&network)))?;
-    let view = View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, Some(&network)) };
-    SUBNET.fill(&mut subnet, &wanted, view)?;
-    let desired = &mut subnet.desired;
-    let version = if desired.cidr.network().is_ipv4() { 4 } else { 6 };
-    if wanted.get("ip_version").and_then(|it| value::number(it, 4, 6).ok()) != Some(version) {
-        return Err(Failure::BadRequest(format!("Invalid input for operation: ip_version does not match the cidr {}.", desired.cidr)));
-    }
-    if !wanted.contains_key("gateway_ip") && desired.cidr.prefix_len() < desired.cidr.max_prefix_len() {
-        desired.gateway_ip = address::address(address::number(desired.cidr.network()) + 1, desired.cidr.network());
-    }
-    if !wanted.contains_key("allocation_pools") {
-        desired.allocation_pools = address::usual_pools(&desired.cidr, desired.gateway_ip);
-    }
-    check(desired)?;
-    let there = ask.app.store.list(&Query::<Subnet>::new().with_deleted().column("network_id", [desired.network_id.to_string()])).await?;
-    let beside = beside.iter().filter(|it| it.desired.network_id == desired.network_id);
-    if let Some(other) = there.iter().chain(beside).find(|it| overlap(&it.desired.cidr, &desired.cidr)) {
+/// Either all subnets of a network have segments or none has; the segment is of the same network.
+async fn check_segment(
+    work: &mut Work<'_>,
+    network: &Object<Network>,
+    subnet: &Object<Subnet>,
+    before: Option<&Object<Subnet>>,
+) -> Result<(), Failure> {
+    let is_routed = |it: &Object<Subnet>| it.desired.service_types.iter().any(|it| it == ROUTED);
+    let others: Vec<_> = ipam::subnets(work, &network.id).await?.into_iter().filter(|it| !is_routed(it) && it.id != subnet.id).collect();
+    let mixed = || {
         let text = format!(
-            "Invalid input for operation: Requested subnet with cidr: {} for network: {} overlaps with another subnet ({}).",
-            desired.cidr, desired.network_id, other.id
+            "All of the subnets on network '{}' must either all be associated with segments or all not associated with any segment.",
+            network.id
         );
-        return Err(Failure::named(StatusCode::BAD_REQUEST, "InvalidInput", text));
-    }
-    Ok((subnet, network))
-}
-
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
-    a.contains(b) || b.contains(a)
-}
-
-/// The subnet of that id and its network, if the rule lets the caller.
-async fn permitted(ask: &Ask, id: &str, rule: &str) -> Result<(Object<Subnet>, Option<Object<Network>>), Failure> {
-    let (subnet, network) = find(ask, id).await?;
-    enforce(&ask.app, &ask.caller, rule, &of_subnet(&subnet, network.as_ref()))?;
-    Ok((subnet, network))
-}
-
-pub(super) async fn update(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Failure> {
-    let body = parse(&body)?;
-    let wanted = rooted(&body, "subnet")?;
-    let mut tries = 0;
-    loop {
-        let (mut subnet, network) = permitted(&ask, &id, "update_subnet").await?;
-        let old = subnet.desired.gateway_ip;
-        let view = View { app: &ask.app, caller: &ask.caller, target: &|it| of_subnet(it, network.as_ref()) };
-        SUBNET.change(&mut subnet, wanted, view)?;
-        check(&subnet.desired)?;
-        let mut batch = Batch::wishes();
-        if subnet.desired.gateway_ip != old {
-            let pool = address::Taken::pool(&subnet.id);
-            let inside = |it: &IpAddr| subnet.desired.cidr.contains(it);
-            if let Some(old) = old.filter(inside) {
-                batch = batch.free(&pool, &ip_key(old));
-            }
-            if let Some(new) = subnet.desired.gateway_ip.filter(inside) {
-                if ask.app.store.allocation(&pool, &ip_key(new)).await?.is_some() {
-                    let text = format!("Current gateway ip {new} already in use by a port. Unable to update.");
-                    return Err(Failure::named(StatusCode::CONFLICT, "GatewayIpInUse", text));
-                }
-                batch = batch.hold(&pool, &ip_key(new), "gateway");
-            }
+        bad("SubnetsNotAllAssociatedWithSegments", text)
+    };
+    if let Some(before) = before {
+        if !others.is_empty() {
+            return Err(mixed());
         }
-        match ask.app.store.apply(batch.want(&subnet)).await {
-            Ok(()) => {
-                let (subnet, network) = find(&ask, &id).await?;
-                return Ok(Json(json!({"subnet": shown(&ask, &subnet, network.as_ref(), &[])})));
-            }
-            Err(error) if again(&error, tries) => tries += 1,
-            Err(error) => return Err(error.into()),
+        if before.desired.segment_id.is_some() {
+            let text = "A subnet that is already associated with a segment cannot have its segment association changed.";
+            return Err(bad("SubnetSegmentAssociationChangeNotAllowed", text));
         }
-    }
-}
-
-/// DELETE. Ports are made at any moment, so that looking for those that have addresses here says nothing of the next moment. So the subnet
-/// is marked first: nobody takes an address of a marked one. What has one then is all that ever will, and either there is none, or the
-/// mark is taken off again. A start in between leaves it marked: out of lists, and removed when asked for once more.
-pub(super) async fn delete(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
-    let mut tries = 0;
-    loop {
-        let (subnet, network) = permitted(&ask, &id, "delete_subnet").await?;
-        // Also ports on their way out: their addresses are theirs until their switch ports are proven isolated.
-        let ports = Query::<Port>::new().with_deleted().column("network_id", [subnet.desired.network_id.to_string()]);
-        let ports = ask.app.store.list(&ports).await?;
-        let is_used = ports.iter().any(|port| port.desired.fixed_ips.iter().any(|it| it.subnet_id == subnet.id));
-        let (batch, answer) = match (subnet.is_deleting(), is_used) {
-            (false, false) => (Batch::wishes().mark_deleted(&subnet), None),
-            (false, true) => return Err(in_use(&id)),
-            (true, true) => (Batch::wishes().remove(&subnet).create(&super::unmarked(&subnet)), Some(Err(in_use(&id)))),
-            (true, false) => {
-                let batch = Batch::wishes().free_held(&address::Taken::pool(&subnet.id), "gateway").remove(&subnet);
-                // What it shows as its subnets changes, and so does its revision.
-                let network = network.as_ref().filter(|it| !it.is_deleting());
-                (network.into_iter().fold(batch, |batch, it| batch.want(it)), Some(Ok(StatusCode::NO_CONTENT)))
-            }
-        };
-        match (ask.app.store.apply(batch).await, answer) {
-            (Ok(()), Some(answer)) => return answer,
-            // Marked: on with the second half.
-            (Ok(()), None) => {}
-            (Err(error), _) if again(&error, tries) => tries += 1,
-            (Err(error), _) => return Err(error.into()),
+        if network.desired.segments.len() > 1 {
+            let text = format!(
+                "The network '{}' has multiple segments, it is only possible to associate an existing subnet with a segment on networks with a \
+                 single segment.",
+                network.id
+            );
+            return Err(bad("NoUpdateSubnetWhenMultipleSegmentsOnNetwork", text));
         }
+    } else if !is_routed(subnet) && others.iter().any(|it| it.desired.segment_id.is_some() != subnet.desired.segment_id.is_some()) {
+        return Err(mixed());
     }
-}
-
-fn in_use(id: &str) -> Failure {
-    let text = format!("Unable to complete operation on subnet {id}: One or more ports have an IP allocation from this subnet.");
-    Failure::named(StatusCode::CONFLICT, "SubnetInUse", text)
+    let Some(segment) = subnet.desired.segment_id.as_ref().filter(|id| !network.desired.segments.iter().any(|it| it.id == **id)) else {
+        return Ok(());
+    };
+    let known = work.ask.app.store.get::<NetworkSegment>(segment).await?;
+    Err(if known.is_some() {
+        let text = format!("The subnet's network id, '{}', doesn't match the network_id of segment '{segment}'", network.id);
+        bad("NetworkIdsDontMatch", text)
+    } else {
+        Failure::named(StatusCode::NOT_FOUND, "SegmentNotFound", format!("Segment {segment} could not be found."))
+    })
 }

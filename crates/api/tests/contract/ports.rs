@@ -42,7 +42,7 @@ fn made_shown_changed_deleted() {
         let wanted = json!({
             "name": "p", "network_id": net, "admin_state_up": true, "status": "DOWN", "device_id": "d", "device_owner": "compute:nova",
             "fixed_ips": [{"subnet_id": subnet, "ip_address": "10.0.0.2"}], "project_id": ann.project, "revision_number": 1,
-            "security_groups": [], "binding:vnic_type": "normal",
+            "binding:vnic_type": "normal",
         });
         for (key, value) in wanted.as_object().unwrap() {
             assert_eq!(&port[key], value, "{key}");
@@ -65,8 +65,8 @@ fn made_shown_changed_deleted() {
             json!({"fixed_ips": [{"ip_address": "ten"}]}),
             json!({"fixed_ips": [{"subnet_id": "nowhere"}]}),
             json!({"fixed_ips": [{"ip_address": "10.0.0.9"}, {"ip_address": "10.0.0.9"}]}),
-            json!({"fixed_ips": vec![json!({"subnet_id": subnet}); 200]}),
-            json!({"security_groups": ["0b8fb4b5-5a5a-4e45-bb9c-11ad8bd2ec3a"]}),
+            json!({"fixed_ips": vec![json!({"subnet_id": subnet}); 300]}),
+            json!({"security_groups": ["web"]}),
             json!({"device_owner": "baremetal:cluster"}),
         ] {
             let mut body = json!({"network_id": net});
@@ -79,7 +79,7 @@ fn made_shown_changed_deleted() {
         neutron_refused(&desk.put(&ann, &at(&port), json!({"port": {"network_id": net}})).await, 400, "HTTPBadRequest");
         neutron_refused(&ask(&desk, &ann, json!({"name": "p"})).await, 400, "HTTPBadRequest");
         assert_eq!(desk.get(&ann, &at(&port)).await.expect(200)["port"], changed, "refusals changed nothing");
-        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 2, "the gateway and the port");
+        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 1, "the port's");
 
         // The port of a server is the compute service's to delete.
         neutron_refused(&desk.delete(&ann, &at(&port)).await, 403, "PolicyNotAuthorized");
@@ -102,12 +102,14 @@ fn addresses_asked_for() {
         let with = |ip: &str| json!({"network_id": net, "fixed_ips": [{"ip_address": ip}]});
         let port = made(&desk, &ann, with("10.0.0.4")).await;
         assert_eq!(port["fixed_ips"], json!([{"subnet_id": subnet, "ip_address": "10.0.0.4"}]));
-        neutron_refused(&ask(&desk, &ann, with("10.0.0.4")).await, 409, "IpAddressInUse");
-        neutron_refused(&ask(&desk, &ann, with("10.0.0.1")).await, 409, "IpAddressInUse");
+        neutron_refused(&ask(&desk, &ann, with("10.0.0.4")).await, 409, "IpAddressAlreadyAllocated");
+        // The gateway's is given to whoever asks for it: a router would.
+        let gateway = made(&desk, &ann, with("10.0.0.1")).await;
+        desk.delete(&ann, &at(&gateway)).await.expect(204);
         neutron_refused(&ask(&desk, &ann, with("192.168.0.1")).await, 400, "InvalidIpForNetwork");
         let in_subnet = json!({"network_id": net, "fixed_ips": [{"subnet_id": subnet, "ip_address": "192.168.0.1"}]});
         neutron_refused(&ask(&desk, &ann, in_subnet).await, 400, "InvalidIpForSubnet");
-        neutron_refused(&ask(&desk, &ann, with("10.0.0.7")).await, 400, "InvalidIpForSubnet");
+        neutron_refused(&ask(&desk, &ann, with("10.0.0.7")).await, 400, "InvalidIpForNetwork");
         assert_eq!(made(&desk, &ann, json!({"network_id": net, "fixed_ips": []})).await["fixed_ips"], json!([]));
 
         // 2, 3, 5 and 6 are left.
@@ -128,7 +130,7 @@ fn addresses_asked_for() {
         desk.put(&ann, &at(&port), json!({"port": {"fixed_ips": []}})).await.expect(200);
         assert_eq!(text(&made(&desk, &ann, json!({"network_id": net})).await, "/fixed_ips/0/ip_address"), "10.0.0.4");
         let back = desk.put(&ann, &at(&port), json!({"port": {"fixed_ips": [{"ip_address": "10.0.0.4"}]}})).await;
-        neutron_refused(&back, 409, "IpAddressInUse");
+        neutron_refused(&back, 409, "IpAddressAlreadyAllocated");
     });
 }
 
@@ -177,7 +179,7 @@ fn thirty_two_at_once_share_no_address() {
         }
         assert_eq!((addresses.len(), macs.len()), (32, 32), "on {}", world.name());
         assert!(!addresses.contains("10.0.0.1"), "the gateway's");
-        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 33);
+        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 32);
         // Of many who want one address, or one hardware address, one gets it. Which addresses were given out above is not said.
         let free = (1..=62).map(|it| format!("10.0.0.{it}")).find(|it| it != "10.0.0.1" && !addresses.contains(it)).unwrap();
         for wanted in [json!({"fixed_ips": [{"ip_address": free}]}), json!({"mac_address": "52:54:00:00:00:01", "fixed_ips": []})] {
@@ -208,7 +210,7 @@ fn filters() {
         made(&desk, &ann, json!({"name": "b", "network_id": one, "device_id": "m2"})).await;
         made(&desk, &ann, json!({"name": "c", "network_id": two, "device_id": "m1", "admin_state_up": false})).await;
         let names = async |who: &Who, query: String| {
-            let body = desk.get(who, &format!("{PORTS}?sort_key=name&{query}")).await.expect(200);
+            let body = desk.get(who, &format!("{PORTS}?sort_key=name&sort_dir=asc&{query}")).await.expect(200);
             each(&body, "ports", "name").concat()
         };
         for (query, wanted) in [
@@ -290,7 +292,7 @@ fn bindings_are_the_operators() {
         desk.delete(&ann, &at(&port)).await.expect(204);
         neutron_refused(&desk.get(&desk.admin, &at(&port)).await, 404, "PortNotFound");
         let again = json!({"network_id": net, "fixed_ips": [{"ip_address": port["fixed_ips"][0]["ip_address"]}]});
-        neutron_refused(&ask(&desk, &ann, again).await, 409, "IpAddressInUse");
+        neutron_refused(&ask(&desk, &ann, again).await, 409, "IpAddressAlreadyAllocated");
     });
 }
 
@@ -333,12 +335,16 @@ fn several_are_made_at_once_or_none() {
         let made = desk.post(&ann, PORTS, body).await.expect(201);
         let addresses: BTreeSet<&str> = made["ports"].as_array().unwrap().iter().map(|it| text(it, "/fixed_ips/0/ip_address")).collect();
         assert_eq!(addresses.len(), 5);
-        for (wrong, status) in [(json!({"network_id": "nowhere"}), 404), (json!({"network_id": net, "name": 5}), 400), (json!("x"), 400)] {
+        for (wrong, status) in [
+            (json!({"network_id": "0b8fb4b5-5a5a-4e45-bb9c-11ad8bd2ec3a"}), 404),
+            (json!({"network_id": net, "name": 5}), 400),
+            (json!("x"), 400),
+        ] {
             let answer = desk.post(&ann, PORTS, json!({"ports": [{"network_id": net}, wrong]})).await;
             assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
         }
         assert_eq!(desk.get(&ann, PORTS).await.expect(200)["ports"].as_array().unwrap().len(), 5);
-        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 6);
+        assert_eq!(world.store.allocations(&format!("ip:{subnet}")).await.unwrap().len(), 5);
         let many = json!({"ports": vec![json!({"network_id": net}); 1001]});
         neutron_refused(&desk.post(&ann, PORTS, many).await, 400, "HTTPBadRequest");
     });

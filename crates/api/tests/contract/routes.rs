@@ -17,8 +17,7 @@ pub struct Route {
     pub methods: Vec<Method>,
 }
 
-const SOURCES: [(&str, &str); 5] = [
-    ("/network", include_str!("../../src/network/mod.rs")),
+const SOURCES: [(&str, &str); 4] = [
     ("/baremetal", include_str!("../../src/baremetal/mod.rs")),
     ("/image", include_str!("../../src/image/mod.rs")),
     ("/compute", include_str!("../../src/compute/mod.rs")),
@@ -51,6 +50,7 @@ const PUBLIC: [(&str, &str); 18] = [
 /// All routes of all services.
 pub fn all() -> Vec<Route> {
     let mut all = identity();
+    all.extend(network());
     all.extend(SOURCES.iter().flat_map(|(service, source)| of_service(service, source)));
     all
 }
@@ -75,6 +75,69 @@ fn identity() -> Vec<Route> {
     found.into_iter().map(|(path, methods)| Route { service: "/identity", path, methods }).collect()
 }
 
+/// The routes of the network service: those its files name, and those its nouns have by their forms.
+fn network() -> Vec<Route> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/network");
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).filter(|it| it.extension().is_some_and(|it| it == "rs"));
+    let texts: Vec<String> = files.map(|it| std::fs::read_to_string(it).unwrap()).collect();
+    let prefixed = |it: Route| match it.path.strip_prefix("/network") {
+        Some("") => it,
+        Some(rest) if !rest.starts_with("/v2.0") => Route { path: format!("/network/v2.0{rest}"), ..it },
+        _ => it,
+    };
+    let literal = |it: &Route| it.path.starts_with("/network/") || it.path == "/network";
+    let mut all: Vec<Route> = texts.iter().flat_map(|text| of_service("/network", text)).filter(literal).map(prefixed).collect();
+    let whole = texts.concat();
+    let after = |what: &str| whole.find(what).map(|at| &whole[at + what.len()..]);
+    // What a noun's form says: its path and the methods of its collection and of one of it.
+    let form = |noun: &str| {
+        let text = after(&format!("LazyLock<Form<{noun}>>")).unwrap_or_else(|| panic!("no form of {noun}"));
+        let text = &text[..text.find("\n});").unwrap()];
+        let arguments = text[text.find("Form::new(").unwrap() + 10..].split(',').map(str::trim);
+        let path = arguments.map(|it| it.trim_matches('"')).nth(2).unwrap().to_owned();
+        let mut methods = [vec![Method::GET], vec![Method::GET]];
+        for (flag, at, method) in [(".no_create()", 0, Method::POST), (".no_update()", 1, Method::PUT), (".no_delete()", 1, Method::DELETE)]
+        {
+            if !text.contains(flag) {
+                methods[at].push(method);
+            }
+        }
+        (path, methods)
+    };
+    for (at, _) in whole.match_indices("routes::<") {
+        let how = whole[..at].rsplit(|it: char| !(it.is_alphanumeric() || it == '_')).next().unwrap_or_default();
+        let noun = whole[at + 9..].split('>').next().unwrap();
+        if noun == "K" {
+            continue;
+        }
+        let (mut path, [collection, item]) = form(noun);
+        if how.starts_with("nested") {
+            let text = after(&format!("impl Nested for {noun}")).unwrap_or_else(|| panic!("no parent of {noun}"));
+            let parent = text[text.find("type Parent = ").unwrap() + 14..].split(';').next().unwrap();
+            path = format!("{}/{{parent}}/{path}", form(parent).0);
+        }
+        let mut add =
+            |path: String, methods: Vec<Method>| all.push(Route { service: "/network", path: format!("/network/v2.0/{path}"), methods });
+        add(path.clone(), collection);
+        add(format!("{path}/{{id}}"), item);
+        if how.starts_with("tagged") {
+            add(format!("{path}/{{id}}/tags"), vec![Method::GET, Method::POST, Method::PUT, Method::DELETE]);
+            add(format!("{path}/{{id}}/tags/{{tag}}"), vec![Method::GET, Method::PUT, Method::DELETE]);
+        }
+    }
+    // The rules of QoS policies are routed by a table.
+    for kind in ["bandwidth_limit", "dscp_marking", "minimum_bandwidth", "packet_rate_limit", "minimum_packet_rate"] {
+        let mut add = |path: String, methods: &[Method]| all.push(Route { service: "/network", path, methods: methods.to_vec() });
+        let one = [Method::GET, Method::PUT, Method::DELETE];
+        add(format!("/network/v2.0/qos/policies/{{id}}/{kind}_rules"), &[Method::GET, Method::POST]);
+        add(format!("/network/v2.0/qos/policies/{{id}}/{kind}_rules/{{rule}}"), &one);
+        if kind != "packet_rate_limit" {
+            add(format!("/network/v2.0/qos/alias_{kind}_rules/{{rule}}"), &one);
+        }
+    }
+    all
+}
+
 fn of_service(service: &'static str, source: &str) -> Vec<Route> {
     // What stands before the router into which it is nested lies below its prefix.
     let nest = source.find(".nest(\"").map(|at| {
@@ -83,6 +146,7 @@ fn of_service(service: &'static str, source: &str) -> Vec<Route> {
     });
     source
         .match_indices(".route(")
+        .filter(|(at, _)| source[at + 7..].trim_start().starts_with('"'))
         .map(|(at, _)| {
             let rest = &source[at + 7..];
             let call = &rest[..closing(rest)];
@@ -93,6 +157,7 @@ fn of_service(service: &'static str, source: &str) -> Vec<Route> {
             let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
             let is_there = |it: &Method| {
                 let name = format!("{}(", it.as_str().to_lowercase());
+                let handlers = handlers.replace("on_", "");
                 handlers.match_indices(&name).any(|(at, _)| !handlers[..at].ends_with(|it: char| it.is_alphanumeric() || it == '_'))
             };
             Route { service, path: path.trim_end_matches('/').to_owned(), methods: methods.into_iter().filter(is_there).collect() }
@@ -273,7 +338,7 @@ fn paths_and_methods_that_are_not_there() {
     on_sqlite(async |world| {
         let desk = Desk::open(world).await;
         let admin = &desk.admin;
-        for service in SOURCES.iter().map(|(service, _)| *service).chain(["/identity"]) {
+        for service in SOURCES.iter().map(|(service, _)| *service).chain(["/identity", "/network"]) {
             for path in
                 ["/nothing", "/v1/nothing", "/v2/nothing", "/v3/nothing", "/v2.0/nothing", "/v2.1/nothing", "/v1/nodes/x/y/z", "//x"]
             {
@@ -443,7 +508,7 @@ fn what_takes_an_administrator() {
             // What she may not see does not exist for her.
             assert!([403, 404].contains(&answer.status.as_u16()), "{method} {path}: {} {}", answer.status, answer.body);
             if method != Method::HEAD {
-                let service = SOURCES.iter().map(|it| it.0).find(|it| path.starts_with(it)).unwrap_or("/identity");
+                let service = SOURCES.iter().map(|it| it.0).chain(["/network"]).find(|it| path.starts_with(it)).unwrap_or("/identity");
                 enveloped(service, &answer);
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{App, FabricSettings, IdentitySettings, Settings};
+use api::{App, FabricSettings, IdentitySettings, NetworkSettings, Settings};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -83,6 +83,7 @@ impl Desk {
             image_dir: images.path().to_owned(),
             public_fallback: "http://127.0.0.1:5000".into(),
             fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range: (100, 199), isolation_vlan: 4094 },
+            network: NetworkSettings::default(),
             identity,
         };
         let app = Arc::new(App::new(world.store.clone(), settings).await.unwrap());

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::{App, FabricSettings, IdentitySettings, Settings};
+use api::{App, FabricSettings, IdentitySettings, NetworkSettings, Settings};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, Request};
@@ -94,6 +94,7 @@ impl<'a> Cloud<'a> {
             image_dir: images.path().to_owned(),
             public_fallback: "http://192.0.2.1:5000".into(),
             fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range: (100, 199), isolation_vlan: 4094 },
+            network: NetworkSettings::default(),
             identity: IdentitySettings { hashing, ..IdentitySettings::default() },
         };
         let app = Arc::new(App::new(world.store.clone(), settings).await.unwrap());

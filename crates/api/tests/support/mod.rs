@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use api::{App, FabricSettings, IdentitySettings, Settings};
+use api::{App, FabricSettings, IdentitySettings, NetworkSettings, Settings};
 use http::Method;
 use model::Secret;
 use net::http::{Client, Request, Response};
@@ -93,11 +93,17 @@ impl Cloud {
 
     /// The same with other VLANs.
     pub async fn with_vlans(world: &World, vlan_range: (u16, u16)) -> Self {
+        Self::with_networks(world, vlan_range, NetworkSettings::default()).await
+    }
+
+    /// The same with other networks beside the fabric's.
+    pub async fn with_networks(world: &World, vlan_range: (u16, u16), network: NetworkSettings) -> Self {
         let images = tempfile::tempdir().unwrap();
         let settings = Settings {
             image_dir: images.path().to_owned(),
             public_fallback: "http://192.0.2.1:5000".into(),
             fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range, isolation_vlan: 4094 },
+            network,
             // Hashing is slow on purpose; what tests look at is not how slow.
             identity: IdentitySettings {
                 hashing: identity::hash::Settings { rounds: Some(4), ..identity::hash::Settings::default() },

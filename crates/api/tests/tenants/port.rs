@@ -76,7 +76,7 @@ fn a_bound_port_keeps_its_addresses_until_the_engine_lets_go() {
         let left = stored(world, &port).await.unwrap();
         assert!(left.is_deleting() && !left.desired.binding.host_id.is_empty());
         let given = json!({"fixed_ips": port["fixed_ips"]});
-        cloud.port(&finance, &network, given).await.neutron(409, "IpAddressInUse");
+        cloud.port(&finance, &network, given).await.neutron(409, "IpAddressAlreadyAllocated");
         cloud.delete(&finance, &format!("/network/v2.0/subnets/{}", id(&subnet))).await.neutron(409, "SubnetInUse");
         cloud.port(&finance, &network, json!({"mac_address": port["mac_address"]})).await.neutron(409, "MacAddressInUse");
 

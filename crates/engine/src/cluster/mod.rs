@@ -163,21 +163,18 @@ impl Work<'_> {
             return Err(Fault::outside("no VLAN is free: all are in use or in quarantine"));
         };
         let vlan = value.parse().ok().and_then(VlanId::new).ok_or_else(|| Fault::outside("a VLAN that is none"))?;
-        let segment = Segment { physical_network: fabric.physical_network.clone(), vlan };
+        let segment = Segment::vlan(&fabric.physical_network, vlan);
         let project = self.cluster.project_id.clone();
         let description = format!("network of cluster {}", self.cluster.id);
         let network = Object::new(network_id.clone(), project.clone(), self.cluster.name.clone(), edge::network(segment, &description));
         let cidr = self.cluster.desired.template.fixed_subnet_cidr;
         let (gateway, addresses) = edge::usual_layout(cidr);
         let subnet = SubnetDesired {
-            network_id: network_id.clone(),
-            cidr: ipnet::IpNet::V4(cidr),
             gateway_ip: Some(IpAddr::V4(gateway)),
             allocation_pools: vec![addresses],
-            dns_nameservers: Vec::new(),
-            host_routes: Vec::new(),
             enable_dhcp: false,
             description,
+            ..SubnetDesired::new(network_id.clone(), ipnet::IpNet::V4(cidr))
         };
         let subnet = Object::new(subnet_id.clone(), project, self.cluster.name.clone(), subnet);
         self.cluster.observed.network_id = Some(network_id.clone());

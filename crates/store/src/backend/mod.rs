@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+use std::collections::BTreeSet;
+
 use crate::StoreError;
 use crate::sql::{Row, Step, Val};
 
@@ -46,8 +48,9 @@ impl Backend {
         }
     }
 
-    /// Runs all steps in one transaction; the first whose expectation fails undoes them all.
-    pub(crate) async fn transact(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+    /// Runs all steps in one transaction; the first whose expectation fails undoes them all. `hot` names what it shares with many
+    /// others.
+    pub(crate) async fn transact(&self, steps: Vec<Step>, hot: &BTreeSet<String>) -> Result<(), StoreError> {
         if steps.is_empty() {
             return Ok(());
         }
@@ -57,7 +60,7 @@ impl Backend {
         }
         match self {
             Self::Sqlite(it) => it.transact(steps).await,
-            Self::Postgres(it) => it.transact(steps).await,
+            Self::Postgres(it) => it.transact(steps, hot).await,
         }
     }
 

@@ -1,8 +1,11 @@
 //! PostgreSQL, or a database that speaks its protocol: a small pool, serializable transactions that are tried again when the
 //! database says that two of them collided.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -11,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::StoreError;
-use crate::sql::{Expect, Row, Step, Val};
+use crate::sql::{Row, Step, Val, spelled};
 
 /// Connections for reads and, apart from them, for writes: writes that wait for one another do not shut out reads.
 const READS: usize = 4;
@@ -19,11 +22,21 @@ const WRITES: usize = 8;
 /// How often a transaction is tried again. Transactions are short, and from the first collision on they go one at a time, so that
 /// whoever needs so many is not unlucky but wrong.
 const TRIES: u32 = 60;
+/// How many names that batches share are told apart.
+const TURNS: usize = 1024;
+/// Statements of a batch that are sent without waiting for one another's answers.
+const FLIGHT: usize = 64;
+/// Statements that a connection keeps prepared.
+const PREPARED: usize = 512;
 /// For one operation with all its tries.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What every connection is told. A transaction that waits for a lock gives it up before the database looks for deadlocks (after a
 /// second) and is tried again; one whose client vanished without a word is ended; no statement of ours takes long.
 const SESSION: &str = "SET lock_timeout = '300ms'; SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '30s'";
+
+/// How a batch begins. All its statements go by an index; a walk over a whole table, which the database likes if the table is small,
+/// would read all its rows and so collide with every other batch that changes one.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL enable_seqscan = off";
 
 pub(crate) struct Postgres {
     config: tokio_postgres::Config,
@@ -33,6 +46,9 @@ pub(crate) struct Postgres {
     /// Held by the one transaction that is being tried again: the losers of a collision queue up here, first come first served,
     /// instead of colliding for ever.
     again: tokio::sync::Mutex<()>,
+    /// For what many batches change at once, by the hashes of its names.
+    turns: Vec<tokio::sync::Mutex<()>>,
+    hashing: RandomState,
 }
 
 struct Connection {
@@ -69,6 +85,8 @@ impl Postgres {
             reads: Semaphore::new(READS),
             writes: Semaphore::new(WRITES),
             again: tokio::sync::Mutex::new(()),
+            turns: std::iter::repeat_with(|| tokio::sync::Mutex::new(())).take(TURNS).collect(),
+            hashing: RandomState::new(),
         };
         let first = it.connect().await.map_err(|error| StoreError::Open(text(&error)))?;
         it.put_back(first);
@@ -110,16 +128,16 @@ impl Postgres {
 
     /// Runs one statement outside any transaction.
     pub(crate) async fn query(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
-        self.persist(&self.reads, &Job::Read(sql, params)).await
+        self.persist(&self.reads, &Job::Read(sql, params), &BTreeSet::new()).await
     }
 
     /// The same for a statement that writes.
     pub(crate) async fn write_query(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
-        self.persist(&self.writes, &Job::Write(sql, params)).await
+        self.persist(&self.writes, &Job::Write(sql, params), &BTreeSet::new()).await
     }
 
-    pub(crate) async fn transact(&self, steps: Vec<Step>) -> Result<(), StoreError> {
-        self.persist(&self.writes, &Job::Batch(steps)).await.map(drop)
+    pub(crate) async fn transact(&self, steps: Vec<Step>, hot: &BTreeSet<String>) -> Result<(), StoreError> {
+        self.persist(&self.writes, &Job::Batch(steps), hot).await.map(drop)
     }
 
     /// The type of text columns. Text sorts by its bytes, as in SQLite, whatever language the database was made for.
@@ -142,7 +160,7 @@ impl Postgres {
                     return Ok(());
                 }
                 // Replicas that start together make the same tables: the loser of the race tries again and finds them.
-                Err(error) if tries < 20 => {
+                Err(error) if tries < 20 && error.code() != Some(&SqlState::DIVISION_BY_ZERO) => {
                     tries += 1;
                     tracing::debug!(why = text(&error), tries, "could not make the tables, trying again");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -152,12 +170,30 @@ impl Postgres {
         }
     }
 
+    /// Waits until no batch of this process is under way that shares one of these with the caller's. The database would find out that
+    /// they collide, but only when most of the work is done; of several processes it still does.
+    async fn turns(&self, hot: &BTreeSet<String>) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+        // In the order of their numbers, whoever asks: nobody waits in a circle. Two that share a number by chance only wait in vain.
+        let numbers: BTreeSet<usize> = hot.iter().map(|name| self.number(name)).collect();
+        let mut turns = Vec::with_capacity(numbers.len());
+        for turn in numbers.into_iter().filter_map(|number| self.turns.get(number)) {
+            turns.push(turn.lock().await);
+        }
+        turns
+    }
+
+    fn number(&self, name: &str) -> usize {
+        let hash = usize::try_from(self.hashing.hash_one(name) % 65_536).unwrap_or(0);
+        hash % self.turns.len().max(1)
+    }
+
     /// Carries out a job on a connection, again while it collides.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection in use, if any, rather than putting it back.
-    async fn persist(&self, places: &Semaphore, job: &Job) -> Result<Vec<Row>, StoreError> {
+    async fn persist(&self, places: &Semaphore, job: &Job, hot: &BTreeSet<String>) -> Result<Vec<Row>, StoreError> {
         let all = async {
+            let _turns = self.turns(hot).await;
             let mut turn = None;
             let mut tries = 0;
             loop {
@@ -224,42 +260,36 @@ impl Connection {
             return Ok(statement.clone());
         }
         let statement = self.client.prepare(sql).await.map_err(|error| sort(&error, Doubt::None))?;
-        if self.statements.len() < 512 {
-            self.statements.insert(sql.to_owned(), statement.clone());
+        if self.statements.len() >= PREPARED {
+            self.statements.clear();
         }
+        self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
 
     async fn select(&mut self, sql: &str, params: &[Val], doubt: Doubt) -> Result<Vec<Row>, Failure> {
-        let statement = self.prepare(sql).await?;
+        let statement = self.prepare(&spelled(sql, params, "= ANY(", ")")).await?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
         let rows = self.client.query(&statement, &params).await.map_err(|error| sort(&error, doubt))?;
         Ok(rows.iter().map(row).collect())
     }
 
-    async fn execute(&mut self, step: &Step) -> Result<u64, Failure> {
-        let statement = self.prepare(&step.sql).await?;
-        let params: Vec<&(dyn ToSql + Sync)> = step.params.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
-        self.client.execute(&statement, &params).await.map_err(|error| sort(&error, Doubt::None))
-    }
-
     async fn transact(&mut self, steps: &[Step]) -> Result<(), Failure> {
-        self.client.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE").await.map_err(|error| sort(&error, Doubt::None))?;
+        let mut prepared = Vec::with_capacity(steps.len());
         for step in steps {
-            match &step.expect {
-                Expect::Anything => {
-                    self.execute(step).await?;
-                }
-                Expect::OneChanged(otherwise) => {
-                    if self.execute(step).await? != 1 {
-                        return Err(Failure::Final(otherwise()));
-                    }
-                }
-                Expect::NoRow(otherwise) => {
-                    if !self.select(&step.sql, &step.params, Doubt::None).await?.is_empty() {
-                        return Err(Failure::Final(otherwise()));
-                    }
-                }
+            prepared.push(self.prepare(&spelled(&step.sql, &step.params, "= ANY(", ")")).await?);
+        }
+        self.client.batch_execute(BEGIN).await.map_err(|error| sort(&error, Doubt::None))?;
+        let client = &self.client;
+        let mut all = steps.iter().zip(&prepared);
+        loop {
+            let flight: Vec<_> = all.by_ref().take(FLIGHT).map(|(step, statement)| Box::pin(send(client, step, statement))).collect();
+            if flight.is_empty() {
+                break;
+            }
+            // The first that failed is the one that counts: after a fault the database refuses the rest.
+            for result in in_order(flight).await {
+                result?;
             }
         }
         // A line that breaks here leaves open whether the batch was carried out: its caller reads again.
@@ -273,6 +303,36 @@ impl Connection {
             self.broken = true;
         }
     }
+}
+
+/// Sends a statement of a batch and looks at what comes back.
+async fn send(client: &Client, step: &Step, statement: &Statement) -> Result<(), Failure> {
+    let params: Vec<&(dyn ToSql + Sync)> = step.params.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
+    if step.expect.reads() {
+        let rows = client.query(statement, &params).await.map_err(|error| sort(&error, Doubt::None))?;
+        let rows: Vec<Row> = rows.iter().map(row).collect();
+        step.expect.rows(&rows).map_err(Failure::Final)
+    } else {
+        let changed = client.execute(statement, &params).await.map_err(|error| sort(&error, Doubt::None))?;
+        step.expect.changed(changed).map_err(Failure::Final)
+    }
+}
+
+/// The results of all. Each is begun in its turn, which is when a statement is sent, and none waits for another to end.
+async fn in_order<F: Future>(mut futures: Vec<Pin<Box<F>>>) -> Vec<F::Output> {
+    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(done) = future.as_mut().poll(cx)
+            {
+                *result = Some(done);
+            }
+        }
+        if results.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    results.into_iter().flatten().collect()
 }
 
 fn sort(error: &tokio_postgres::Error, doubt: Doubt) -> Failure {
@@ -321,12 +381,13 @@ impl ToSql for Val {
         match self {
             Self::Text(it) => it.to_sql(ty, out),
             Self::Int(it) => it.to_sql(ty, out),
+            Self::List(it) => it.to_sql(ty, out),
             Self::NoText | Self::NoInt => Ok(tokio_postgres::types::IsNull::Yes),
         }
     }
 
     fn accepts(ty: &Type) -> bool {
-        matches!(*ty, Type::TEXT | Type::VARCHAR | Type::INT8)
+        matches!(*ty, Type::TEXT | Type::VARCHAR | Type::INT8 | Type::TEXT_ARRAY)
     }
 
     tokio_postgres::types::to_sql_checked!();

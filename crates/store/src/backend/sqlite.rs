@@ -1,4 +1,8 @@
 //! SQLite: one thread writes, a few read beside it (write-ahead log).
+//!
+//! Most of what a write costs is its way to the disk. So the writer takes what waits for it into one transaction, in which each has a
+//! savepoint of its own: one that fails is undone alone. Nobody is answered before the transaction is on the disk, and nobody waits for
+//! company: who comes alone goes alone.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -12,7 +16,7 @@ use rusqlite::{Connection, ToSql, TransactionBehavior, params_from_iter};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
-use crate::sql::{Expect, Row, Step, Val};
+use crate::sql::{Row, Step, Val, spelled};
 
 const READERS: usize = 2;
 /// Connections for short reads on the caller's own thread.
@@ -20,10 +24,23 @@ const INLINE: usize = 2;
 /// Jobs that may wait for a thread; past it callers are refused rather than memory filled.
 const QUEUE: usize = 4096;
 
+/// How `ANY_OF[…]` is said here: a list is one text, JSON.
+const BEFORE: &str = "IN (SELECT value FROM json_each(";
+const AFTER: &str = "))";
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// So many writes go to the disk together, at most.
+const GROUP: usize = 64;
+
+/// A write that waits for its turn, and where its answer goes.
+enum Write {
+    Batch(Vec<Step>, oneshot::Sender<Result<(), StoreError>>),
+    Query(String, Vec<Val>, oneshot::Sender<Result<Vec<Row>, StoreError>>),
+}
+
 pub(crate) struct Sqlite {
-    writer: SyncSender<Job>,
+    writer: SyncSender<Write>,
     readers: SyncSender<Job>,
     inline: Mutex<Vec<Connection>>,
 }
@@ -35,7 +52,9 @@ impl Sqlite {
         }
         keep_private(path).map_err(|error| StoreError::Open(format!("{path}: {error}")))?;
         let (writer, jobs) = sync_channel(QUEUE);
-        spawn("store-writer", connect(path)?, Arc::new(Mutex::new(jobs)))?;
+        let connection = connect(path)?;
+        let write = move || write_all(connection, &jobs);
+        std::thread::Builder::new().name("store-writer".into()).spawn(write).map_err(|error| StoreError::Open(error.to_string()))?;
         let (readers, jobs) = sync_channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..READERS {
@@ -66,32 +85,101 @@ impl Sqlite {
     }
 
     pub(crate) async fn write_query(&self, sql: String, params: Vec<Val>) -> Result<Vec<Row>, StoreError> {
-        run(&self.writer, move |connection| select(connection, &sql, &params)).await
+        let (answer, result) = oneshot::channel();
+        self.writer.try_send(Write::Query(sql, params, answer)).map_err(refused)?;
+        result.await.map_err(|_| closed())?
     }
 
     pub(crate) async fn transact(&self, steps: Vec<Step>) -> Result<(), StoreError> {
-        run(&self.writer, move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-            for step in &steps {
-                match &step.expect {
-                    Expect::NoRow(otherwise) => {
-                        if !select(&transaction, &step.sql, &step.params)?.is_empty() {
-                            return Err(otherwise());
-                        }
-                    }
-                    Expect::Anything => {
-                        execute(&transaction, step)?;
-                    }
-                    Expect::OneChanged(otherwise) => {
-                        if execute(&transaction, step)? != 1 {
-                            return Err(otherwise());
-                        }
+        let (answer, result) = oneshot::channel();
+        self.writer.try_send(Write::Batch(steps, answer)).map_err(refused)?;
+        result.await.map_err(|_| closed())?
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Database("the store was closed".into())
+}
+
+fn refused<T>(error: TrySendError<T>) -> StoreError {
+    match error {
+        TrySendError::Full(_) => StoreError::Database("too many requests wait for the store".into()),
+        TrySendError::Disconnected(_) => closed(),
+    }
+}
+
+/// The writer's life.
+fn write_all(mut connection: Connection, jobs: &Receiver<Write>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        group.extend(jobs.try_iter().take(GROUP - 1));
+        if group.len() > 1
+            && let Ok(results) = together(&mut connection, &group)
+        {
+            group.into_iter().zip(results).for_each(|(write, result)| write.answer(result));
+            continue;
+        }
+        // Alone; or the transaction as a whole failed, then each for itself.
+        for write in group {
+            let result = alone(&mut connection, &write);
+            write.answer(result);
+        }
+    }
+}
+
+fn alone(connection: &mut Connection, write: &Write) -> Result<Vec<Row>, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let rows = write.run(&transaction)?;
+    transaction.commit().map_err(failed)?;
+    Ok(rows)
+}
+
+/// # Errors
+/// Nothing of it all was done.
+fn together(connection: &mut Connection, group: &[Write]) -> Result<Vec<Result<Vec<Row>, StoreError>>, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let say = |sql: &str| transaction.prepare_cached(sql).and_then(|mut it| it.execute([])).map_err(failed);
+    let mut results = Vec::with_capacity(group.len());
+    for write in group {
+        say("SAVEPOINT one")?;
+        let result = write.run(&transaction);
+        if transaction.is_autocommit() {
+            // A fault such as a full disk ended the transaction by itself.
+            return Err(StoreError::Database("the transaction was broken off".into()));
+        }
+        if result.is_err() {
+            say("ROLLBACK TO one")?;
+        }
+        say("RELEASE one")?;
+        results.push(result);
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(results)
+}
+
+impl Write {
+    fn run(&self, connection: &Connection) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Query(sql, params, _) => select(connection, sql, params),
+            Self::Batch(steps, _) => {
+                for step in steps {
+                    if step.expect.reads() {
+                        step.expect.rows(&select(connection, &step.sql, &step.params)?)?;
+                    } else {
+                        step.expect.changed(execute(connection, step)?)?;
                     }
                 }
+                Ok(Vec::new())
             }
-            transaction.commit().map_err(failed)
-        })
-        .await
+        }
+    }
+
+    fn answer(self, result: Result<Vec<Row>, StoreError>) {
+        // The caller may have gone; the work is done all the same.
+        match self {
+            Self::Query(.., answer) => drop(answer.send(result)),
+            Self::Batch(_, answer) => drop(answer.send(result.map(drop))),
+        }
     }
 }
 
@@ -148,15 +236,12 @@ async fn run<T: Send + 'static>(
         // The caller may have gone; the work is done all the same.
         drop(answer.send(job(connection)));
     });
-    threads.try_send(job).map_err(|error| match error {
-        TrySendError::Full(_) => StoreError::Database("too many requests wait for the store".into()),
-        TrySendError::Disconnected(_) => StoreError::Database("the store was closed".into()),
-    })?;
-    result.await.map_err(|_| StoreError::Database("the store was closed".into()))?
+    threads.try_send(job).map_err(refused)?;
+    result.await.map_err(|_| closed())?
 }
 
 fn select(connection: &Connection, sql: &str, params: &[Val]) -> Result<Vec<Row>, StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let mut statement = connection.prepare_cached(&spelled(sql, params, BEFORE, AFTER)).map_err(failed)?;
     let width = statement.column_count();
     let mut rows = statement.query(params_from_iter(params)).map_err(failed)?;
     let mut out = Vec::new();
@@ -167,8 +252,10 @@ fn select(connection: &Connection, sql: &str, params: &[Val]) -> Result<Vec<Row>
     Ok(out)
 }
 
-fn execute(connection: &Connection, step: &Step) -> Result<usize, StoreError> {
-    connection.prepare_cached(&step.sql).map_err(failed)?.execute(params_from_iter(&step.params)).map_err(failed)
+fn execute(connection: &Connection, step: &Step) -> Result<u64, StoreError> {
+    let sql = spelled(&step.sql, &step.params, BEFORE, AFTER);
+    let changed = connection.prepare_cached(&sql).map_err(failed)?.execute(params_from_iter(&step.params)).map_err(failed)?;
+    Ok(u64::try_from(changed).unwrap_or(u64::MAX))
 }
 
 fn value(value: ValueRef<'_>) -> Val {
@@ -184,6 +271,10 @@ impl ToSql for Val {
         Ok(match self {
             Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
             Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::List(texts) => {
+                // Writing texts as JSON cannot fail.
+                ToSqlOutput::Owned(serde_json::to_string(texts).unwrap_or_default().into())
+            }
             Self::NoText | Self::NoInt => ToSqlOutput::Borrowed(ValueRef::Null),
         })
     }

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod batches;
+mod links;
 mod objects;
 mod paging;
+mod pools;
 mod postgres;
 mod races;
 mod schema;

@@ -44,7 +44,7 @@ fn key(row: &Row, by: &str) -> (i64, String) {
     }
 }
 
-async fn check(world: &World, rows: &[Row], by: &str, down: bool, page: u32, owner: bool) -> Result<(), TestCaseError> {
+async fn check(world: &World, rows: &[Row], by: &str, down: bool, page: u32, owner: bool, back: bool) -> Result<(), TestCaseError> {
     let store = &world.store;
     world.raw("DELETE FROM r_node").await;
     let mut batch = Batch::wishes();
@@ -70,7 +70,8 @@ async fn check(world: &World, rows: &[Row], by: &str, down: bool, page: u32, own
         if owner {
             query = query.project(&project("p"));
         }
-        if let Some(last) = seen.last() {
+        query = query.backwards(back);
+        if let Some(last) = if back { seen.first() } else { seen.last() } {
             query = query.after(&model::Id::parse(last).unwrap());
         }
         let found = store.list(&query).await.unwrap();
@@ -78,7 +79,10 @@ async fn check(world: &World, rows: &[Row], by: &str, down: bool, page: u32, own
         if found.is_empty() {
             break;
         }
-        seen.extend(found.iter().map(|it| it.id.to_string()));
+        let found = found.iter().map(|it| it.id.to_string());
+        // Backwards the last page comes first, each in the order of the whole.
+        let at = if back { 0 } else { seen.len() };
+        seen.splice(at..at, found);
         prop_assert!(seen.len() <= expected.len(), "pages overlap: {seen:?}");
     }
     prop_assert_eq!(seen, expected);
@@ -91,10 +95,10 @@ fn pages_visit_each_object_once_in_order() {
         let seed = u64::from_ne_bytes(model::Id::<()>::random_hex().as_str().as_bytes()[..8].try_into().unwrap());
         let config =
             Config { cases: 60, failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(seed), ..Config::default() };
-        let case = (rows(), prop::sample::select(KEYS.to_vec()), any::<bool>(), 1..5_u32, any::<bool>());
+        let case = (rows(), prop::sample::select(KEYS.to_vec()), any::<bool>(), 1..5_u32, any::<bool>(), any::<bool>());
         let outcome = tokio::task::block_in_place(|| {
-            TestRunner::new(config).run(&case, |(rows, by, down, page, owner)| {
-                tokio::runtime::Handle::current().block_on(check(world, &rows, by, down, page, owner))
+            TestRunner::new(config).run(&case, |(rows, by, down, page, owner, back)| {
+                tokio::runtime::Handle::current().block_on(check(world, &rows, by, down, page, owner, back))
             })
         });
         if let Err(error) = outcome {

@@ -197,6 +197,43 @@ fn sixty_four_at_once_on_the_same_few_rows_all_get_through() {
 }
 
 #[test]
+fn of_many_at_once_those_that_fail_take_no_other_with_them() {
+    on_each(async |world| {
+        let (mut dice, seed) = Dice::new();
+        let net = network("net");
+        create(&world.store, &net).await;
+        world.store.apply(Batch::wishes().hold("pool", "taken", "x")).await.unwrap();
+        let (mut tasks, mut expected) = (Vec::new(), Vec::new());
+        for at in 0..200 {
+            let sub = subnet(&net.id);
+            let batch = Batch::wishes().bump("counted").create(&sub).hold("pool", &format!("{at}"), "x").wake(&sub.id);
+            // What fails does so when most of it is done.
+            let (batch, end) = match dice.below(4) {
+                0 => (batch.hold("pool", "taken", "x"), "taken"),
+                1 => (batch.create(&net), "exists"),
+                2 => (batch.require(&network("nobody").id), "stale"),
+                _ => (batch, "ok"),
+            };
+            let store = world.store.clone();
+            tasks.push(tokio::spawn(async move { (store.apply(batch).await, sub.id) }));
+            expected.push(end);
+        }
+        let mut done = 0;
+        for (at, (task, expected)) in tasks.into_iter().zip(expected).enumerate() {
+            let (result, id) = task.await.unwrap();
+            assert_eq!(kind_of(&result), expected, "on {}, seed {seed}, task {at}", world.name());
+            let there = world.store.get(&id).await.unwrap().is_some();
+            assert_eq!(there, expected == "ok", "on {}, seed {seed}, task {at}", world.name());
+            done += i64::from(there);
+        }
+        assert_eq!(world.store.counter("counted").await.unwrap(), done, "on {}, seed {seed}", world.name());
+        assert_eq!(world.store.usage("subnet", "finance").await.unwrap(), done);
+        assert_eq!(i64::try_from(world.store.allocations("pool").await.unwrap().len()).unwrap(), done + 1);
+        assert_eq!(world.raw_number("SELECT COUNT(*) FROM work").await, done);
+    });
+}
+
+#[test]
 fn callers_that_give_up_leave_nothing_half_done_and_nothing_open() {
     on_each(async |world| {
         let store = &world.store;

@@ -8,29 +8,12 @@ use model::{Id, Kind, Object};
 use store::{Batch, Store, StoreError};
 
 pub fn network(name: &str) -> Object<Network> {
-    let desired = NetworkDesired {
-        admin_state_up: true,
-        shared: false,
-        external: false,
-        description: String::new(),
-        mtu: 1500,
-        port_security_enabled: true,
-        segment: Segment { physical_network: "physnet1".into(), vlan: VlanId::new(100).unwrap() },
-    };
+    let desired = NetworkDesired { segments: vec![Segment::vlan("physnet1", VlanId::new(100).unwrap())], ..NetworkDesired::new(1500) };
     Object::new(Id::random(), Some(project("finance")), name, desired)
 }
 
 pub fn subnet(of: &Id<Network>) -> Object<Subnet> {
-    let desired = SubnetDesired {
-        network_id: of.clone(),
-        cidr: "10.0.0.0/24".parse().unwrap(),
-        gateway_ip: None,
-        allocation_pools: vec![],
-        dns_nameservers: vec![],
-        host_routes: vec![],
-        enable_dhcp: true,
-        description: String::new(),
-    };
+    let desired = SubnetDesired::new(of.clone(), "10.0.0.0/24".parse().unwrap());
     Object::new(Id::random(), Some(project("finance")), "", desired)
 }
 
@@ -76,6 +59,7 @@ pub fn kind_of(result: &Result<(), StoreError>) -> &'static str {
         Err(StoreError::Exists { .. }) => "exists",
         Err(StoreError::Taken { .. }) => "taken",
         Err(StoreError::Referenced { .. }) => "referenced",
+        Err(StoreError::OverLimit { .. }) => "over limit",
         Err(StoreError::LeaseLost { .. }) => "lease lost",
         Err(StoreError::Newer { .. }) => "newer",
         Err(StoreError::Open(_)) => "open",

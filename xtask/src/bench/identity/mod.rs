@@ -1,24 +1,28 @@
 //! `cargo xtask bench identity`: one service, or two in turns so that both meet the same disturbances.
 
+mod fill;
+mod world;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use self::fill::fill;
+use self::world::{Operation, Step, World};
 use super::client::Target;
-use super::fill::fill;
-use super::load::{Measurement, measure};
+use super::load::{Effort, Measurement, TURNS, failures, measure};
 use super::own::Own;
 use super::processes::Processes;
+use super::session::Admin;
 use super::table::{Line, draw, number};
-use super::world::{Admin, Operation, World};
 use crate::paths::Paths;
 
-/// In how many parts each measurement is done when two services take turns.
-const TURNS: u32 = 2;
 /// The p99 of validations by eight clients that is promised for a store of [`GOAL_FILL`] users and as many assignments, in milliseconds.
 const GOAL_P99: f64 = 2.0;
+/// What the services are called.
+const NAMES: [&str; 2] = ["A", "B"];
 /// See [`GOAL_P99`].
 const GOAL_FILL: usize = 10_000;
 
@@ -104,7 +108,7 @@ pub(crate) async fn run(paths: &Paths, arguments: Arguments) -> Result<ExitCode>
     ensure!(!operations.is_empty(), "no operation has {:?} in its name", arguments.only);
     let own = match &arguments.identity {
         Some(_) => None,
-        None => Some(Own::start(paths, arguments.database_url.as_deref()).await?),
+        None => Some(Own::start(paths, arguments.database_url.as_deref(), None).await?),
     };
     let outcome = compare(&arguments, &operations, own.as_ref()).await;
     if let Some(own) = own {
@@ -141,7 +145,7 @@ async fn compare(arguments: &Arguments, operations: &[Operation], own: Option<&O
             lines.push(measure_line(arguments, &mut services, *operation, *clients).await?);
         }
     }
-    println!("\n{}", draw(&lines));
+    println!("\n{}", draw(&lines, NAMES));
     println!("CPU ms: of the server's processes for each, this program's own not counted; p50, p99: as seen by the client on this machine");
     for text in conclusions(&lines, arguments.fill) {
         println!("{text}");
@@ -162,7 +166,8 @@ async fn measure_line(arguments: &Arguments, services: &mut [Service], operation
     }
     for _ in 0..turns {
         for (service, seen) in services.iter().zip(&mut seen) {
-            seen.add(measure(&service.world, &service.processes, operation, clients, length).await?);
+            let step = Step { world: service.world.clone(), operation };
+            seen.add(measure(&step, &service.processes, clients, Effort::lasting(length)).await?);
         }
     }
     let mut seen = seen.into_iter();
@@ -197,14 +202,7 @@ fn conclusions(lines: &[Line], filled: usize) -> Vec<String> {
             texts.push(format!("{letter}: CPU of all of it by process: {}", shares.collect::<Vec<_>>().join(", ")));
         }
     }
-    for line in lines {
-        for (letter, seen) in seen_by_letter(line) {
-            if let Some(why) = &seen.first_failure {
-                texts
-                    .push(format!("{letter}: {}, {} at once: {} failed, the first so: {why}", line.operation, line.clients, seen.failures));
-            }
-        }
-    }
+    texts.extend(failures(lines, NAMES));
     let validate = lines.iter().find(|line| line.operation == Operation::Validate.name() && line.clients == 8);
     if let Some(p99) = validate.and_then(|line| line.first.percentile(99.0)) {
         let verdict = match (filled >= GOAL_FILL, p99 < GOAL_P99) {

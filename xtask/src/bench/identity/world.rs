@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::client::{Connection, Target};
+use crate::bench::client::{Connection, Target};
+use crate::bench::load::Work;
+use crate::bench::session::{Admin, log_in};
 
 /// How many users have tokens that are validated.
 const SUBJECTS: usize = 8;
@@ -76,17 +78,6 @@ impl Operation {
     }
 }
 
-/// Who measures.
-#[derive(Clone)]
-pub(crate) struct Admin {
-    /// Name in the default domain.
-    pub(crate) user: String,
-    /// Its password.
-    pub(crate) password: String,
-    /// Project in the default domain.
-    pub(crate) project: String,
-}
-
 /// A service, ready to be measured.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -100,6 +91,25 @@ pub(crate) struct World {
     project: String,
     role: String,
     issued: Arc<Issued>,
+}
+
+/// One operation on it, for the closed loop.
+#[derive(Clone)]
+pub(crate) struct Step {
+    /// Where.
+    pub(crate) world: World,
+    /// What.
+    pub(crate) operation: Operation,
+}
+
+impl Work for Step {
+    fn connection(&self) -> Connection {
+        self.world.connection()
+    }
+
+    async fn step(&self, worker: usize, turn: usize, connection: &mut Connection) -> Result<()> {
+        self.world.step(self.operation, worker, turn, connection).await
+    }
 }
 
 /// Tokens, and the requests that hold them.
@@ -123,7 +133,7 @@ impl World {
     pub(crate) async fn make(target: Target, admin: Admin, clients: usize) -> Result<Self> {
         let target = Arc::new(target);
         let mut connection = Connection::new(&target);
-        let token = log_in(&target, &admin, &mut connection).await?;
+        let token = log_in(&target, &admin, &mut connection).await?.token;
         clear(&target, &token, &mut connection).await?;
         let role = role(&target, &token, &mut connection, "reader").await?;
         let other_role = self::role(&target, &token, &mut connection, "member").await?;
@@ -255,7 +265,7 @@ impl World {
 impl Issued {
     async fn issue(target: &Arc<Target>, admin: &Admin, subjects: &[String], project: &str) -> Result<Self> {
         let mut connection = Connection::new(target);
-        let token = log_in(target, admin, &mut connection).await?;
+        let token = log_in(target, admin, &mut connection).await?.token;
         let own: &[(&str, &str)] = &[("X-Auth-Token", &token)];
         let scope = json!({"project": {"id": project}});
         let issue =
@@ -292,17 +302,6 @@ impl Issued {
 
 fn pick(requests: &[Vec<u8>], turn: usize) -> Result<&Vec<u8>> {
     requests.get(turn % requests.len().max(1)).context("nothing to ask for")
-}
-
-async fn log_in(target: &Target, admin: &Admin, connection: &mut Connection) -> Result<String> {
-    let domain = json!({"id": "default"});
-    let user = json!({"name": admin.user, "password": admin.password, "domain": domain});
-    let body = json!({"auth": {
-        "identity": {"methods": ["password"], "password": {"user": user}},
-        "scope": {"project": {"name": admin.project, "domain": domain}},
-    }});
-    let request = target.request("POST", "/auth/tokens", &[], Some(&body));
-    token_of(connection, &request).await.with_context(|| format!("logging in as {}", admin.user))
 }
 
 async fn token_of(connection: &mut Connection, request: &[u8]) -> Result<String> {

@@ -2,23 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::client::Connection;
 use super::world::{World, create, list, list_once, role};
+use crate::bench::client::Connection;
+use crate::bench::parallel::{parallel, send_all};
 
-/// How many requests are under way at once.
-const WORKERS: usize = 8;
 /// How many users share a project.
 const USERS_A_PROJECT: usize = 100;
 /// What names begin with; it stays after the run, so that the next finds it.
 const PREFIX: &str = "bench-fill-";
-/// How often it is said how far it is.
-const QUIET: Duration = Duration::from_secs(5);
 
 /// Makes as many users without passwords, projects for them, and one role assignment each, as far as they are not there.
 ///
@@ -45,7 +40,7 @@ pub(crate) async fn fill(world: &World, users: usize) -> Result<()> {
     // Project by project: asked for all, Keystone needs minutes.
     let asked: Vec<String> = projects.iter().filter(|name| old.contains(*name)).filter_map(|name| project_ids.get(name)).cloned().collect();
     let (all_asked, own_target, own_token) = (Arc::new(asked), Arc::clone(target), Arc::new(token.to_owned()));
-    let held = parallel(world, "projects looked at", all_asked.len(), move |mut connection, number| {
+    let held = parallel(target, "projects looked at", all_asked.len(), move |mut connection, number| {
         let (asked, target, token) = (Arc::clone(&all_asked), Arc::clone(&own_target), Arc::clone(&own_token));
         async move {
             let project = asked.get(number).context("no such project")?;
@@ -66,24 +61,14 @@ pub(crate) async fn fill(world: &World, users: usize) -> Result<()> {
             grants.push(target.request("PUT", &path, &[("X-Auth-Token", token)], None));
         }
     }
-    let grants = Arc::new(grants);
-    parallel(world, "assignments", grants.len(), move |mut connection, number| {
-        let grants = Arc::clone(&grants);
-        async move {
-            let request = grants.get(number).context("no such assignment")?;
-            connection.exchange(request).await?.expect(204)?;
-            Ok((connection, ()))
-        }
-    })
-    .await?;
-    Ok(())
+    send_all(target, "assignments", grants, 204).await
 }
 
 /// Makes those of the names that are not there; their ids by name.
 async fn make(world: &World, noun: &'static str, names: &[String], there: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
     let missing: Arc<Vec<String>> = Arc::new(names.iter().filter(|name| !there.contains_key(*name)).cloned().collect());
     let (target, token) = (Arc::clone(&world.target), Arc::new(world.token().to_owned()));
-    parallel(world, if noun == "user" { "users" } else { "projects" }, missing.len(), move |mut connection, number| {
+    parallel(&world.target, if noun == "user" { "users" } else { "projects" }, missing.len(), move |mut connection, number| {
         let (missing, target, token) = (Arc::clone(&missing), Arc::clone(&target), Arc::clone(&token));
         async move {
             let name = missing.get(number).context("no such name")?;
@@ -92,48 +77,4 @@ async fn make(world: &World, noun: &'static str, names: &[String], there: &BTree
         }
     })
     .await
-}
-
-/// Does `count` things, several at once, and says how far it is.
-async fn parallel<T, F, W>(world: &World, what: &str, count: usize, work: W) -> Result<Vec<T>>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<(Connection, T)>> + Send,
-    W: Fn(Connection, usize) -> F + Clone + Send + Sync + 'static,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let began = Instant::now();
-    let tasks: Vec<_> = (0..WORKERS.min(count))
-        .map(|_| {
-            let (next, work, mut connection) = (Arc::clone(&next), work.clone(), world.connection());
-            tokio::spawn(async move {
-                let mut done = Vec::new();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return anyhow::Ok(done);
-                    }
-                    let (returned, made) = work(connection, number).await?;
-                    connection = returned;
-                    done.push(made);
-                }
-            })
-        })
-        .collect();
-    let mut said = Instant::now();
-    while tasks.iter().any(|task| !task.is_finished()) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if said.elapsed() > QUIET {
-            said = Instant::now();
-            eprintln!("  {} of {count} {what}", next.load(Ordering::Relaxed).min(count));
-        }
-    }
-    let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task.await.context("filling ended early")??);
-    }
-    if count > 0 {
-        eprintln!("  {count} {what} in {}", crate::phases::seconds(began.elapsed()));
-    }
-    Ok(all)
 }
