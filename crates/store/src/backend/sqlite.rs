@@ -30,6 +30,13 @@ const AFTER: &str = "))";
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// What a connection remembers of the file: 16 MiB, in SQLite's way of saying KiB.
+const CACHE: i32 = -16_384;
+/// The log begins anew when it has more pages than this: 32 MiB.
+const LOG_PAGES: i64 = 8192;
+/// Between two looks at the log.
+const CHECKPOINT_REST: Duration = Duration::from_millis(200);
+
 /// So many writes go to the disk together, at most.
 const GROUP: usize = 64;
 
@@ -53,8 +60,15 @@ impl Sqlite {
         keep_private(path).map_err(|error| StoreError::Open(format!("{path}: {error}")))?;
         let (writer, jobs) = sync_channel(QUEUE);
         let connection = connect(path)?;
-        let write = move || write_all(connection, &jobs);
+        let (wrote, written) = sync_channel(1);
+        let write = move || write_all(connection, &jobs, &wrote);
         std::thread::Builder::new().name("store-writer".into()).spawn(write).map_err(|error| StoreError::Open(error.to_string()))?;
+        let connection = connect(path)?;
+        let move_over = move || checkpoint_all(&connection, &written);
+        std::thread::Builder::new()
+            .name("store-checkpoint".into())
+            .spawn(move_over)
+            .map_err(|error| StoreError::Open(error.to_string()))?;
         let (readers, jobs) = sync_channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..READERS {
@@ -108,9 +122,29 @@ fn refused<T>(error: TrySendError<T>) -> StoreError {
     }
 }
 
+/// Moves what was written from the log into the file, beside the writer: no request waits for it. Ends with the writer.
+fn checkpoint_all(connection: &Connection, written: &Receiver<()>) {
+    while written.recv().is_ok() {
+        // The log, and how much of it was moved, in pages.
+        let log = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
+        let outcome = match log {
+            // While others write the log does not come to an end by itself. What is left of it is little: the writer waits for that.
+            Ok(pages) if pages > LOG_PAGES => connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the store's log could not be moved over; it is tried again after the next write");
+        }
+        std::thread::sleep(CHECKPOINT_REST);
+    }
+}
+
 /// The writer's life.
-fn write_all(mut connection: Connection, jobs: &Receiver<Write>) {
+fn write_all(mut connection: Connection, jobs: &Receiver<Write>, wrote: &SyncSender<()>) {
     while let Ok(first) = jobs.recv() {
+        // One word is enough, and it may lie there already.
+        let _ = wrote.try_send(());
         let mut group = vec![first];
         group.extend(jobs.try_iter().take(GROUP - 1));
         if group.len() > 1
@@ -206,7 +240,9 @@ fn connect(path: &str) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
     // Every commit reaches the disk: an answered request and a freed VLAN survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
-    connection.pragma_update(None, "cache_size", -4096).map_err(open)?;
+    // Moved over by a thread of its own.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(open)?;
+    connection.pragma_update(None, "cache_size", CACHE).map_err(open)?;
     connection.set_prepared_statement_cache_capacity(256);
     Ok(connection)
 }
