@@ -17,8 +17,9 @@ use crate::support::{database, say};
 
 /// From an empty state directory to the first 200.
 const READY: Duration = Duration::from_secs(1);
-/// Resident memory of an idle control plane, in KiB.
-const RESIDENT_KIB: u64 = 60 * 1024;
+/// Memory of an idle control plane that is its own, in KiB. 60 MiB are promised in all; the other half is left to the program's text, of
+/// which a release build has 20 MiB in memory and this unoptimised one 50.
+const OWN_KIB: u64 = 30 * 1024;
 
 fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cofferdam-e2e-").tempdir().unwrap()
@@ -28,9 +29,9 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn resident_kib(pid: u32) -> u64 {
+fn own_kib(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
@@ -45,9 +46,9 @@ fn the_first_start_is_quick_and_small() {
         took.push(began.elapsed());
         if began.elapsed() < READY {
             std::thread::sleep(Duration::from_secs(2));
-            let resident = resident_kib(serve.pid());
-            say(&format!("ready from nothing after {took:?}; idle with {} MiB resident", resident / 1024));
-            assert!(resident < RESIDENT_KIB, "{resident} KiB");
+            let own = own_kib(serve.pid());
+            say(&format!("ready from nothing after {took:?}; idle with {} MiB of its own", own / 1024));
+            assert!(own < OWN_KIB, "{own} KiB");
             return;
         }
     }
