@@ -49,7 +49,6 @@ pub(super) const EXTENSIONS: &[Extension] = &[
         "2017-07-12T00:00:00-00:00",
     ),
     extension("l2_adjacency", "L2 Adjacency", "Display L2 Adjacency for Neutron Networks.", "2016-04-12T16:00:00-00:00"),
-    extension("network_ha", "Network HA creation flag", "Network high availability creation flag.", "2023-04-27T10:00:00-00:00"),
 ];
 
 /// The device owners of ports that do not keep a network: its own services'.
