@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use drivers::agent::{AgentClient, AgentError, CommandStatus};
-use drivers::bmc::{Bmc, BmcConfig, BootDevice, PowerAction, VerifyCa};
-use model::baremetal::{AgentCommand, AgentSession, BaremetalPort, Node, Phase, PowerState, PowerVerb, ProvisionState, Verb, transition};
+use drivers::bmc::{Bmc, BootDevice, HardwareConfig, PowerAction};
+use model::baremetal::{AgentCommand, AgentSession, BaremetalPort, Interface, Node, Phase, PowerState, PowerVerb, ProvisionState, Verb, transition};
 use model::fabric::{self, Switch, SwitchPort, SwitchPortDesired};
 use model::image_compute::{Image, ImageStatus};
 use model::net::{Binding, LocalLink, Port, PortStatus, ip_key};
@@ -47,7 +47,7 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     match look.node.observed.phase {
         Phase::Rest => look.rest().await,
         Phase::Bmc => look.bmc_answers().await,
-        Phase::Off => look.off().await,
+        Phase::Off | Phase::Place | Phase::Before => look.off().await,
         Phase::Plug => look.plug().await,
         Phase::Boot => look.boot().await,
         Phase::Agent => look.agent().await,
@@ -70,7 +70,7 @@ impl Machine<'_> {
     async fn take_up(mut self, seq: u64, verb: Verb) -> Look {
         let from = self.node.observed.state;
         self.node.observed.handled = seq;
-        let Some((state, target)) = transition(from, verb) else {
+        let Some((state, target)) = transition(from, self.node.observed.is_waiting(), verb) else {
             // The API checks this too; the state moved between its look and ours.
             self.node.observed.last_error = Some(format!("cannot {} from {}", verb.as_str(), from.as_str()));
             self.cx.store.apply(self.cx.facts().observe(&self.node)).await?;
@@ -150,21 +150,18 @@ impl Machine<'_> {
     }
 
     fn bmc(&self) -> Result<Box<dyn Bmc>, Fault> {
-        let info = &self.node.desired.driver_info;
-        let text = |key: &str| info.text(key).map(str::to_owned);
-        let address = text("redfish_address").ok_or_else(|| Fault::outside("driver_info has no redfish_address"))?;
-        let verify_ca = match info.0.get("redfish_verify_ca") {
-            Some(Value::String(pem)) if pem.contains("BEGIN CERTIFICATE") => VerifyCa::Pem(pem.clone()),
-            Some(Value::Bool(false)) => VerifyCa::Anyone,
-            Some(Value::String(word)) if word.eq_ignore_ascii_case("false") => VerifyCa::Anyone,
-            _ => VerifyCa::Pem(String::new()),
-        };
-        let config = BmcConfig {
-            address,
-            system: text("redfish_system_id"),
-            username: text("redfish_username").unwrap_or_default(),
-            password: Secret::new(text("redfish_password").unwrap_or_default()),
-            verify_ca,
+        let desired = &self.node.desired;
+        let config = HardwareConfig {
+            node: self.node.id.to_string(),
+            driver: desired.driver.clone(),
+            interfaces: Interface::ALL.iter().map(|it| (*it, desired.interface(*it).to_owned())).collect(),
+            info: desired.driver_info.clone(),
+            properties: desired.properties.clone(),
+            target_raid_config: desired.target_raid_config.clone(),
+            power: self.node.observed.power.map(|it| match it {
+                PowerState::On => drivers::bmc::PowerState::On,
+                PowerState::Off => drivers::bmc::PowerState::Off,
+            }),
         };
         drivers::bmc::open(config).map_err(Fault::outside)
     }
@@ -222,7 +219,8 @@ impl Machine<'_> {
             let action = match request.verb {
                 PowerVerb::On => PowerAction::On,
                 PowerVerb::Off => PowerAction::Off,
-                PowerVerb::Reboot => PowerAction::Reset,
+                PowerVerb::SoftOff => PowerAction::SoftOff,
+                PowerVerb::Reboot | PowerVerb::SoftReboot => PowerAction::Reset,
             };
             self.bmc()?.set_power(action).await.map_err(Fault::outside)?;
             self.node.observed.handled_power = request.seq;

@@ -13,7 +13,7 @@ use crate::query::{self, Query};
 use crate::sql::{Step, Val};
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -84,6 +84,7 @@ fn tables(text: &str) -> Vec<String> {
     ddl.extend(kind_ddl::<fabric::SwitchPort>(text));
     ddl.extend(pools_and_links(text));
     ddl.extend(network_3(text));
+    ddl.extend(kinds_4(text));
     ddl
 }
 
@@ -152,6 +153,25 @@ fn network_3(text: &str) -> Vec<String> {
     .concat()
 }
 
+/// The kinds that version 3 had not.
+fn kinds_4(text: &str) -> Vec<String> {
+    [
+        kind_ddl::<baremetal::Allocation>(text),
+        kind_ddl::<baremetal::Chassis>(text),
+        kind_ddl::<baremetal::DeployTemplate>(text),
+        kind_ddl::<baremetal::InspectionRule>(text),
+        kind_ddl::<baremetal::NodeAction>(text),
+        kind_ddl::<baremetal::NodeBios>(text),
+        kind_ddl::<baremetal::NodeFirmware>(text),
+        kind_ddl::<baremetal::NodeInventory>(text),
+        kind_ddl::<baremetal::Portgroup>(text),
+        kind_ddl::<baremetal::Runbook>(text),
+        kind_ddl::<baremetal::VolumeConnector>(text),
+        kind_ddl::<baremetal::VolumeTarget>(text),
+    ]
+    .concat()
+}
+
 /// The kinds of identity that version 1 had not.
 fn identity_2(text: &str) -> Vec<String> {
     [
@@ -204,6 +224,14 @@ async fn from_2(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError
     ddl.extend(grown::<net::Port>(backend, text, &["network_id", "device_id", "mac_address"]).await?);
     // Gateways' addresses were kept from ports; since then they are their routers' ports', who take them.
     ddl.push("DELETE FROM allocation WHERE holder = 'gateway' AND pool LIKE 'ip:%'".to_owned());
+    Ok(ddl)
+}
+
+/// From version 3: the bare-metal service grew.
+async fn from_3(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+    let mut ddl = kinds_4(text);
+    ddl.extend(grown::<baremetal::Node>(backend, text, &["provision_state", "resource_class", "instance_uuid"]).await?);
+    ddl.extend(grown::<baremetal::BaremetalPort>(backend, text, &["node_id", "address"]).await?);
     Ok(ddl)
 }
 
@@ -298,8 +326,9 @@ pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
         let ddl = match found {
             SCHEMA_VERSION => return Ok(()),
             newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer { found, known: SCHEMA_VERSION }),
-            1 => [from_1(text, backend.if_not_exists()), from_2(backend, text).await?].concat(),
-            2 => from_2(backend, text).await?,
+            1 => [from_1(text, backend.if_not_exists()), from_2(backend, text).await?, from_3(backend, text).await?].concat(),
+            2 => [from_2(backend, text).await?, from_3(backend, text).await?].concat(),
+            3 => from_3(backend, text).await?,
             _ => tables(text),
         };
         // In the same transaction: tables and the version they have never disagree.

@@ -144,24 +144,7 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
     }
     let Value::Object(mut body) = body else { return Err(Failure::BadRequest("a node is an object".into())) };
     let id: Id<Node> = node_fields::new_id(&mut body).map_err(Failure::BadRequest)?;
-    let desired = NodeDesired {
-        driver: String::new(),
-        driver_info: Settings::default(),
-        properties: Map::new(),
-        extra: Map::new(),
-        instance_info: Settings::default(),
-        instance_uuid: None,
-        resource_class: None,
-        owner: None,
-        lessee: None,
-        description: None,
-        maintenance: false,
-        maintenance_reason: None,
-        vifs: Vec::new(),
-        configdrive: None,
-        request: None,
-        power_request: None,
-    };
+    let desired = NodeDesired::default();
     let mut node = Object::new(id, None, "", desired);
     if !body.contains_key("driver") {
         return Err(Failure::BadRequest("Mandatory field missing: driver".into()));

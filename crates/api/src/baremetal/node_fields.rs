@@ -206,11 +206,7 @@ pub(super) fn time(at: Option<Timestamp>) -> Value {
 /// The power a change that is not yet taken up aims at.
 pub(super) fn target_power(node: &Object<Node>) -> Option<&'static str> {
     let request = node.desired.power_request.as_ref().filter(|it| it.seq > node.observed.handled_power)?;
-    Some(match request.verb {
-        PowerVerb::On => "power on",
-        PowerVerb::Off => "power off",
-        PowerVerb::Reboot => "rebooting",
-    })
+    Some(request.verb.as_str())
 }
 
 /// What the engine knows of the node beyond Ironic's fields.

@@ -329,6 +329,12 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
         pxe_enabled: true,
         local_link_connection: None,
         physical_network: None,
+        portgroup_id: None,
+        is_smartnic: false,
+        description: None,
+        vendor: None,
+        category: None,
+        internal_info: Map::new(),
         extra: Map::new(),
     };
     let mut port = Object::new(id, None, "", desired);

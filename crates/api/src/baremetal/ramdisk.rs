@@ -62,6 +62,9 @@ pub(super) async fn lookup(State(app): State<Arc<App>>, Parameters(query): Param
                     verify_ca: None,
                     heartbeat_at: None,
                     agent_version: None,
+                    status: None,
+                    status_message: None,
+                    pregenerated: false,
                 };
                 let session = Object::new(session_id(&node)?, None, "", desired);
                 match app.store.apply(Batch::wishes().require(&node.id).create(&session)).await {

@@ -80,7 +80,7 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
             return Err(locked(node));
         }
         let seq = node.desired.power_request.as_ref().map_or(0, |it| it.seq).max(node.observed.handled_power) + 1;
-        node.desired.power_request = Some(PowerRequest { seq, verb });
+        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None });
         let detail = json!({"user": ask.caller.user_id});
         Ok(Batch::wishes().history(&node.id, Severity::Info, &format!("asked: {asked}"), &detail))
     })
@@ -99,15 +99,12 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
     let rule = "baremetal:node:set_provision_state";
     let node = access::permitted(&ask, &ident, rule).await?;
     let asked = target(&body)?;
-    let verb = Verb::parse(asked).ok_or_else(|| {
+    let verb = Verb::parse(asked).filter(|_| !OTHER_VERBS.contains(&asked)).ok_or_else(|| {
         let why = if OTHER_VERBS.contains(&asked) { "is not offered" } else { "is not a provision state one can ask for" };
         Failure::BadRequest(format!("'{asked}' {why}: manage, provide, active, deleted"))
     })?;
-    match verb {
-        Verb::Manage | Verb::Provide if ask.minor < Minor(4) => {
-            return Err(Failure::NotAcceptable(format!("'{asked}' came with version 1.4")));
-        }
-        Verb::Manage | Verb::Provide | Verb::Deploy | Verb::Undeploy => {}
+    if ask.minor < Minor(verb.since()) {
+        return Err(Failure::NotAcceptable(format!("'{asked}' came with version 1.{}", verb.since())));
     }
     for key in ["clean_steps", "deploy_steps", "service_steps", "rescue_password", "runbook", "disable_ramdisk"] {
         if body.get(key).is_some_and(|it| !it.is_null()) {
@@ -128,7 +125,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
         if pending {
             return Err(locked(node));
         }
-        if transition(seen.state, verb).is_none() {
+        if transition(seen.state, seen.is_waiting(), verb).is_none() {
             return Err(if is_busy(node) {
                 locked(node)
             } else {
@@ -146,7 +143,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
             )));
         }
         let seq = node.desired.request.as_ref().map_or(0, |it| it.seq).max(seen.handled) + 1;
-        node.desired.request = Some(ProvisionRequest { seq, verb });
+        node.desired.request = Some(ProvisionRequest { seq, verb, ..ProvisionRequest::default() });
         if verb == Verb::Deploy {
             node.desired.configdrive.clone_from(&configdrive);
         }

@@ -2,7 +2,12 @@
 
 mod redfish;
 
-use model::Secret;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::baremetal::{BiosSetting, FirmwareComponent, Interface, Step};
+use model::secret::Settings;
+use serde_json::{Map, Value};
 
 use crate::Fut;
 
@@ -37,30 +42,196 @@ pub enum BootDevice {
     Pxe,
     /// Its first disk.
     Disk,
+    /// An optical drive, real or virtual.
+    Cdrom,
+    /// Its set-up menu.
+    Bios,
+    /// Its disk, in a safe mode.
+    Safe,
+    /// A network far away.
+    Wanboot,
+    /// The network, by HTTP of its own firmware.
+    UefiHttp,
+    /// A floppy drive, real or virtual.
+    Floppy,
+    /// A USB device, real or virtual.
+    Usb,
+}
+
+impl BootDevice {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Pxe,
+        Self::Disk,
+        Self::Cdrom,
+        Self::Bios,
+        Self::Safe,
+        Self::Wanboot,
+        Self::UefiHttp,
+        Self::Floppy,
+        Self::Usb,
+    ];
+
+    /// As Ironic spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pxe => "pxe",
+            Self::Disk => "disk",
+            Self::Cdrom => "cdrom",
+            Self::Bios => "bios",
+            Self::Safe => "safe",
+            Self::Wanboot => "wanboot",
+            Self::UefiHttp => "uefihttp",
+            Self::Floppy => "floppy",
+            Self::Usb => "usb",
+        }
+    }
+
+    /// Reads Ironic's spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.as_str() == text)
+    }
+}
+
+/// How a machine's firmware starts what it boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootMode {
+    /// As UEFI has it.
+    Uefi,
+    /// As the BIOS of old had it.
+    Bios,
+}
+
+impl BootMode {
+    /// As Ironic spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uefi => "uefi",
+            Self::Bios => "bios",
+        }
+    }
+}
+
+/// Which device a machine boots from, as far as its BMC tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BootChoice {
+    /// The device.
+    pub device: Option<BootDevice>,
+    /// Always, not only once.
+    pub persistent: Option<bool>,
+}
+
+/// A light on a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Indicator {
+    /// `system`, `chassis`, `disk`, `power`, `nic`.
+    pub component: String,
+    /// Its name.
+    pub name: String,
+    /// `ON`, `OFF`, `BLINKING`, `UNKNOWN`.
+    pub state: String,
+    /// What it can be set to.
+    pub states: Vec<String>,
+}
+
+/// A place for a virtual medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Medium {
+    /// `cdrom`, `floppy`, `usb`.
+    pub device_type: String,
+    /// What is in it.
+    pub image_url: Option<String>,
+    /// Whether something is.
+    pub inserted: bool,
+}
+
+/// A reading of a sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sensor {
+    /// `temperature`, `power`, `fan`, `drive`.
+    pub kind: &'static str,
+    /// Its name at the BMC.
+    pub name: String,
+    /// Its reading: degrees Celsius, watts, revolutions a minute or percent.
+    pub value: f64,
+    /// Its unit: `celsius`, `watts`, `rpm`, `percent`.
+    pub unit: &'static str,
+}
+
+/// The kind of job a step is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Cleaning.
+    Clean,
+    /// Deploying.
+    Deploy,
+    /// Servicing.
+    Service,
+}
+
+/// A step that a driver or an agent can do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfferedStep {
+    /// Whose it is: `bios`, `raid`, …
+    pub interface: String,
+    /// Its name.
+    pub step: String,
+    /// Higher comes first; 0 is not run by itself.
+    pub priority: i64,
+    /// Whether it may be given up while it runs.
+    pub abortable: bool,
+    /// Its arguments: name, what it is, whether it is needed.
+    pub args: Vec<(String, String, bool)>,
+    /// Whether a ramdisk must be running.
+    pub requires_ramdisk: bool,
+}
+
+/// How far a step of a driver is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepProgress {
+    /// It was seen to be done.
+    Done,
+    /// It is under way. What `memory` holds is stored before the next look and given back at it, also to another process.
+    Again {
+        /// Whatever the driver needs to go on: a task's address, what was there before.
+        memory: Value,
+        /// When to look next.
+        after: Duration,
+        /// Why, for operators.
+        reason: String,
+        /// The machine is to be restarted first: what was ordered happens at its next start.
+        reboot: bool,
+    },
+    /// It cannot be done; why.
+    Failed(String),
 }
 
 /// Whom to trust when a BMC is spoken to over `https`. Not used for `http`.
 #[derive(Clone)]
-pub enum VerifyCa {
+pub(crate) enum VerifyCa {
     /// Certificates that chain to one of these (PEM), or are one of these.
     Pem(String),
     /// Anyone. What `redfish_verify_ca=False` asks for: the password can be read by whoever sits in between.
     Anyone,
 }
 
-/// Where a BMC is and how to log in.
-#[derive(Clone)]
-pub struct BmcConfig {
-    /// Its URL, `https://…` or `http://…`, without the path of the service.
-    pub address: String,
-    /// The machine's path below it (`/redfish/v1/Systems/1`). Without it the BMC must have exactly one system.
-    pub system: Option<String>,
-    /// User name for HTTP basic authentication.
-    pub username: String,
-    /// Its password.
-    pub password: Secret,
-    /// Whom to trust over `https`.
-    pub verify_ca: VerifyCa,
+/// What a machine's hardware is reached by: what its node says.
+#[derive(Clone, Debug)]
+pub struct HardwareConfig {
+    /// The node's id; what has no BMC is remembered under it.
+    pub node: String,
+    /// Its hardware type.
+    pub driver: String,
+    /// The implementation of each interface.
+    pub interfaces: BTreeMap<Interface, String>,
+    /// Its `driver_info`.
+    pub info: Settings,
+    /// Its `properties`: `vendor`, `capabilities`, …
+    pub properties: Map<String, Value>,
+    /// Its `target_raid_config`, for the steps that make it.
+    pub target_raid_config: Map<String, Value>,
+    /// Its power as last seen, where nobody can be asked.
+    pub power: Option<PowerState>,
 }
 
 /// Why a BMC could not be asked or told.
@@ -112,6 +283,12 @@ pub enum BmcError {
         /// What was wrong.
         reason: String,
     },
+    /// The hardware, or the interface that the node has chosen, cannot do that.
+    #[error("not supported: {what}")]
+    Unsupported {
+        /// What was asked.
+        what: String,
+    },
     /// The configuration is unusable.
     #[error("the configuration of the BMC at {address} is unusable: {reason}")]
     Config {
@@ -142,12 +319,125 @@ pub trait Bmc: Send + Sync {
     /// # Errors
     /// See [`BmcError`].
     fn set_boot(&self, device: BootDevice, once: bool) -> Fut<'_, Result<(), BmcError>>;
+
+    /// Which device it boots from.
+    ///
+    /// # Errors
+    /// See [`BmcError`]; also of all methods below, whose default is `Unsupported`.
+    fn boot_device(&self) -> Fut<'_, Result<BootChoice, BmcError>> {
+        unsupported("reading the boot device")
+    }
+
+    /// Which devices it can boot from.
+    fn supported_boot_devices(&self) -> Fut<'_, Result<Vec<BootDevice>, BmcError>> {
+        unsupported("reading the boot devices")
+    }
+
+    /// How its firmware boots; `None` if the BMC does not tell.
+    fn boot_mode(&self) -> Fut<'_, Result<Option<BootMode>, BmcError>> {
+        unsupported("reading the boot mode")
+    }
+
+    /// Orders a boot mode; holds from the next start.
+    fn set_boot_mode(&self, _mode: BootMode) -> Fut<'_, Result<(), BmcError>> {
+        unsupported("setting the boot mode")
+    }
+
+    /// Whether it boots only what is signed; `None` if the BMC does not tell.
+    fn secure_boot(&self) -> Fut<'_, Result<Option<bool>, BmcError>> {
+        unsupported("reading secure boot")
+    }
+
+    /// Orders secure boot on or off; holds from the next start.
+    fn set_secure_boot(&self, _on: bool) -> Fut<'_, Result<(), BmcError>> {
+        unsupported("setting secure boot")
+    }
+
+    /// Interrupts whatever it runs, so that it can write a dump.
+    fn inject_nmi(&self) -> Fut<'_, Result<(), BmcError>> {
+        unsupported("injecting an NMI")
+    }
+
+    /// Its lights.
+    fn indicators(&self) -> Fut<'_, Result<Vec<Indicator>, BmcError>> {
+        unsupported("indicators")
+    }
+
+    /// Switches a light to `ON`, `OFF` or `BLINKING`.
+    fn set_indicator<'a>(&'a self, _component: &'a str, _name: &'a str, _state: &'a str) -> Fut<'a, Result<(), BmcError>> {
+        unsupported("indicators")
+    }
+
+    /// The places for virtual media and what is in them.
+    fn virtual_media(&self) -> Fut<'_, Result<Vec<Medium>, BmcError>> {
+        unsupported("virtual media")
+    }
+
+    /// Puts the image at `url` in (`cdrom`, `floppy`, `usb`); what was there is taken out.
+    fn insert_media<'a>(&'a self, _device_type: &'a str, _url: &'a str) -> Fut<'a, Result<(), BmcError>> {
+        unsupported("virtual media")
+    }
+
+    /// Takes out what is in places of that type, or in all; nothing there is fine.
+    fn eject_media<'a>(&'a self, _device_type: Option<&'a str>) -> Fut<'a, Result<(), BmcError>> {
+        unsupported("virtual media")
+    }
+
+    /// Its BIOS settings.
+    fn bios(&self) -> Fut<'_, Result<Vec<BiosSetting>, BmcError>> {
+        unsupported("BIOS settings")
+    }
+
+    /// Its firmware, with `initial_version` as the version now.
+    fn firmware(&self) -> Fut<'_, Result<Vec<FirmwareComponent>, BmcError>> {
+        unsupported("firmware")
+    }
+
+    /// What the BMC knows of the hardware, in the form of an agent's inventory.
+    fn inventory(&self) -> Fut<'_, Result<Value, BmcError>> {
+        unsupported("inspection by the BMC")
+    }
+
+    /// `OK`, `Warning` or `Critical`; `None` if the BMC does not tell.
+    fn health(&self) -> Fut<'_, Result<Option<String>, BmcError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Its sensors.
+    fn sensors(&self) -> Fut<'_, Result<Vec<Sensor>, BmcError>> {
+        unsupported("sensors")
+    }
+
+    /// The steps that are done without an agent.
+    fn steps(&self, _stage: Stage) -> Vec<OfferedStep> {
+        Vec::new()
+    }
+
+    /// Does a step, or looks how far it is. `memory` is null at first, later what the last look gave. Doing it twice does no harm:
+    /// after a crash it is called again with the memory of the look before.
+    fn run_step<'a>(&'a self, step: &'a Step, _memory: &'a Value) -> Fut<'a, Result<StepProgress, BmcError>> {
+        Box::pin(async move { Ok(StepProgress::Failed(format!("there is no step {}.{} here", step.interface, step.step))) })
+    }
+
+    /// The methods that only this vendor has: name, HTTP verbs, what it does.
+    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
+        Vec::new()
+    }
+
+    /// Calls one of them.
+    fn vendor<'a>(&'a self, method: &'a str, _http_method: &'a str, _body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
+        Box::pin(async move { Err(BmcError::Unsupported { what: format!("vendor method {method}") }) })
+    }
 }
 
-/// Opens a BMC that speaks Redfish; connects lazily.
+fn unsupported<'a, T: Send + 'a>(what: &'static str) -> Fut<'a, Result<T, BmcError>> {
+    Box::pin(async move { Err(BmcError::Unsupported { what: what.to_owned() }) })
+}
+
+/// Opens the hardware of a node; connects lazily.
 ///
 /// # Errors
-/// `Config` if the address or the CA cannot be used.
-pub fn open(config: BmcConfig) -> Result<Box<dyn Bmc>, BmcError> {
-    Ok(Box::new(redfish::Redfish::new(config)?))
+/// `Config` if `driver_info` does not say what the driver needs.
+pub fn open(config: HardwareConfig) -> Result<Box<dyn Bmc>, BmcError> {
+    Ok(Box::new(redfish::Redfish::new(redfish::RedfishConfig::read(&config)?)?))
 }

@@ -3,26 +3,60 @@
 use std::time::Duration;
 
 use http::Method;
+use model::Secret;
 use net::Netns;
 use net::http::{Client, HttpError, Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{Bmc, BmcConfig, BmcError, BootDevice, PowerAction, PowerState, VerifyCa};
+use super::{Bmc, BmcError, BootDevice, PowerAction, HardwareConfig, PowerState, VerifyCa};
 use crate::Fut;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Where a BMC is and how to log in.
+#[derive(Clone)]
+pub(super) struct RedfishConfig {
+    /// Its URL, `https://…` or `http://…`, without the path of the service.
+    address: String,
+    /// The machine's path below it (`/redfish/v1/Systems/1`). Without it the BMC must have exactly one system.
+    system: Option<String>,
+    username: String,
+    password: Secret,
+    verify_ca: VerifyCa,
+}
+
+impl RedfishConfig {
+    pub(super) fn read(config: &HardwareConfig) -> Result<Self, BmcError> {
+        let info = &config.info;
+        let text = |key: &str| info.text(key).map(str::to_owned);
+        let missing = || BmcError::Config { address: String::new(), reason: "driver_info has no redfish_address".into() };
+        let verify_ca = match info.0.get("redfish_verify_ca") {
+            Some(Value::String(pem)) if pem.contains("BEGIN CERTIFICATE") => VerifyCa::Pem(pem.clone()),
+            Some(Value::Bool(false)) => VerifyCa::Anyone,
+            Some(Value::String(word)) if word.eq_ignore_ascii_case("false") => VerifyCa::Anyone,
+            _ => VerifyCa::Pem(String::new()),
+        };
+        Ok(Self {
+            address: text("redfish_address").ok_or_else(missing)?,
+            system: text("redfish_system_id"),
+            username: text("redfish_username").unwrap_or_default(),
+            password: Secret::new(text("redfish_password").unwrap_or_default()),
+            verify_ca,
+        })
+    }
+}
+
 pub(super) struct Redfish {
-    config: BmcConfig,
+    config: RedfishConfig,
     base: String,
     http: Client,
     system: OnceCell<String>,
 }
 
 impl Redfish {
-    pub(super) fn new(config: BmcConfig) -> Result<Redfish, BmcError> {
+    pub(super) fn new(config: RedfishConfig) -> Result<Redfish, BmcError> {
         let base = config.address.trim_end_matches('/').to_owned();
         let base = if base.contains("://") { base } else { format!("https://{base}") };
         let wrong = |reason: String| BmcError::Config { address: base.clone(), reason };
@@ -143,6 +177,14 @@ impl Bmc for Redfish {
             let target = match device {
                 BootDevice::Pxe => "Pxe",
                 BootDevice::Disk => "Hdd",
+                BootDevice::Cdrom => "Cd",
+                BootDevice::UefiHttp => "UefiHttp",
+                BootDevice::Bios => "BiosSetup",
+                BootDevice::Floppy => "Floppy",
+                BootDevice::Usb => "Usb",
+                other @ (BootDevice::Safe | BootDevice::Wanboot) => {
+                    return Err(BmcError::Unsupported { what: format!("boot device {}", other.as_str()) });
+                }
             };
             let enabled = if once { "Once" } else { "Continuous" };
             let body = json!({"Boot": {"BootSourceOverrideTarget": target, "BootSourceOverrideEnabled": enabled}});
@@ -222,7 +264,7 @@ mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());
         let config =
-            BmcConfig { address, system: None, username: "admin".into(), password: Secret::new(password), verify_ca: VerifyCa::Anyone };
+            RedfishConfig { address, system: None, username: "admin".into(), password: Secret::new(password), verify_ca: VerifyCa::Anyone };
         (fake, Redfish::new(config).unwrap())
     }
 
@@ -255,7 +297,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let config = BmcConfig {
+        let config = RedfishConfig {
             address,
             system: Some("/s".into()),
             username: String::new(),

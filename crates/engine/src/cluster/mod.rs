@@ -290,7 +290,7 @@ impl Work<'_> {
                 return Ok(Step::Wait(format!("{} has no port with a local_link_connection", node.name)));
             };
             node.desired.configdrive = Some(self.config_drive(&member, &node, &card.desired.address)?);
-            node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Deploy });
+            node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Deploy, ..ProvisionRequest::default() });
             if let Some(slot) = self.cluster.observed.members.get_mut(at) {
                 slot.node_id = Some(node.id.clone());
             }
@@ -445,11 +445,11 @@ impl Work<'_> {
     /// Asks a machine back; returns what is awaited.
     async fn give_back(&self, mut node: Object<Node>) -> Result<String, Fault> {
         let pending = node.desired.request.as_ref().is_some_and(|it| it.seq > node.observed.handled);
-        if pending || transition(node.observed.state, Verb::Undeploy).is_none() {
+        if pending || transition(node.observed.state, node.observed.is_waiting(), Verb::Undeploy).is_none() {
             return Ok(node.observed.phase.as_str().to_owned());
         }
         let seq = node.desired.request.as_ref().map_or(0, |it| it.seq).max(node.observed.handled) + 1;
-        node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Undeploy });
+        node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Undeploy, ..ProvisionRequest::default() });
         self.cx.store.apply(self.cx.facts().want(&node).wake(&node.id)).await?;
         Ok("asked back".into())
     }

@@ -1,0 +1,417 @@
+//! Nodes: what is wanted of a machine and what was seen of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::hardware::{Interface, hardware_type};
+use super::state::{ProvisionState, Verb, transition};
+use super::step::{Job, Runbook, Step};
+use super::{Allocation, Chassis};
+use crate::net::Port;
+use crate::secret::Settings;
+use crate::{Column, Id, Kind, Object, Secret, Timestamp};
+
+/// A physical machine.
+pub enum Node {}
+
+/// What the engine waits for in a state that works. All jobs go through these in the order they stand here, each leaving out what
+/// it does not need; a phase says what is awaited, never a position in a script: each is entered again from the start after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing is going on.
+    #[default]
+    Rest,
+    /// The BMC answers.
+    Bmc,
+    /// A place among the jobs that may run at once.
+    Place,
+    /// The machine is off and its tenant's ports are proven isolated.
+    Off,
+    /// The driver's own steps that come before the ramdisk are done.
+    Before,
+    /// The ramdisk's port on the provisioning network is read back.
+    Plug,
+    /// The machine is told to boot from the network.
+    Boot,
+    /// The agent calls in.
+    Agent,
+    /// The agent's and the driver's steps are done.
+    Work,
+    /// The machine is off again.
+    Stop,
+    /// The provisioning network is proven gone from its port.
+    Unplug,
+    /// The tenant's ports are read back.
+    Tenant,
+    /// The machine is told to boot from its disk.
+    Start,
+}
+
+impl Phase {
+    /// For messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Bmc => "bmc",
+            Self::Place => "place",
+            Self::Off => "off",
+            Self::Before => "before",
+            Self::Plug => "plug",
+            Self::Boot => "boot",
+            Self::Agent => "agent",
+            Self::Work => "work",
+            Self::Stop => "stop",
+            Self::Unplug => "unplug",
+            Self::Tenant => "tenant",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// A verb asked of a node and not yet taken up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProvisionRequest {
+    /// Grows with each request of a node; taken up once [`NodeObserved::handled`] has reached it.
+    pub seq: u64,
+    /// What is asked.
+    pub verb: Verb,
+    /// The steps that came with it (`clean_steps`, `deploy_steps`, `service_steps`, or a runbook's), in their order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// The runbook they are of.
+    #[serde(default)]
+    pub runbook: Option<Id<Runbook>>,
+    /// No ramdisk is to be booted for the steps.
+    #[serde(default)]
+    pub disable_ramdisk: bool,
+}
+
+/// Power a user may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerVerb {
+    /// `power on`
+    On,
+    /// `power off`
+    Off,
+    /// `rebooting`
+    Reboot,
+    /// `soft power off`
+    SoftOff,
+    /// `soft rebooting`
+    SoftReboot,
+}
+
+impl PowerVerb {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "power on",
+            Self::Off => "power off",
+            Self::Reboot => "rebooting",
+            Self::SoftOff => "soft power off",
+            Self::SoftReboot => "soft rebooting",
+        }
+    }
+
+    /// The power that it aims at.
+    pub fn target(self) -> PowerState {
+        match self {
+            Self::On | Self::Reboot | Self::SoftReboot => PowerState::On,
+            Self::Off | Self::SoftOff => PowerState::Off,
+        }
+    }
+}
+
+/// A power change asked of a node and not yet taken up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PowerRequest {
+    /// As [`ProvisionRequest::seq`], against [`NodeObserved::handled_power`].
+    pub seq: u64,
+    /// What is asked.
+    pub verb: PowerVerb,
+    /// How long the operating system may take to shut down, in seconds.
+    #[serde(default)]
+    pub timeout_seconds: Option<u32>,
+}
+
+/// A boot mode or secure boot asked of a node and not yet taken up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BootModeRequest {
+    /// As [`ProvisionRequest::seq`], against [`NodeObserved::handled_boot_mode`].
+    pub seq: u64,
+    /// `uefi` or `bios`.
+    #[serde(default)]
+    pub boot_mode: Option<String>,
+    /// Secure boot on or off.
+    #[serde(default)]
+    pub secure_boot: Option<bool>,
+}
+
+/// Why something holds for a node, and that it does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Marked {
+    /// Whether it holds.
+    pub on: bool,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What is wanted of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeDesired {
+    /// Its hardware type: see [`super::hardware::TYPES`].
+    pub driver: String,
+    /// The implementations chosen; an interface that is not named has its type's default.
+    pub interfaces: BTreeMap<Interface, String>,
+    /// How to reach the BMC (`redfish_address`, `redfish_system_id`, `redfish_username`, `redfish_password`) and what to boot
+    /// (`deploy_kernel`, `deploy_ramdisk`: image ids).
+    pub driver_info: Settings,
+    /// `cpus`, `memory_mb`, `local_gb`, …
+    pub properties: Map<String, Value>,
+    /// Free for the operator.
+    pub extra: Map<String, Value>,
+    /// What to deploy: `image_source` (image id), …
+    pub instance_info: Settings,
+    /// What occupies it, such as a cluster's id.
+    pub instance_uuid: Option<String>,
+    /// Its occupant's name.
+    pub instance_name: Option<String>,
+    /// What flavors ask for.
+    pub resource_class: Option<String>,
+    /// What it can: `CUSTOM_…` and names of the standard list.
+    pub traits: BTreeSet<String>,
+    /// The project that owns it.
+    pub owner: Option<String>,
+    /// The project it is lent to.
+    pub lessee: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// The enclosure it sits in.
+    pub chassis_id: Option<Id<Chassis>>,
+    /// The node it is part of.
+    pub parent_node: Option<Id<Node>>,
+    /// The group of control planes that may work on it.
+    pub conductor_group: String,
+    /// The group of clients that look after it.
+    pub shard: Option<String>,
+    /// What its ramdisk is told of its network, in the form of `network_data.json`.
+    pub network_data: Map<String, Value>,
+    /// Whether it is cleaned before it is offered; `None`: as the service is set.
+    pub automated_clean: Option<bool>,
+    /// It is never switched off, only restarted.
+    pub disable_power_off: bool,
+    /// Hands off: not deployed, not cleaned.
+    pub maintenance: bool,
+    /// Why.
+    pub maintenance_reason: Option<String>,
+    /// Not to be rebuilt or taken from its tenant.
+    pub protected: Marked,
+    /// Not to be offered again.
+    pub retired: Marked,
+    /// The RAID sets wanted of it (`…/states/raid`).
+    pub target_raid_config: Map<String, Value>,
+    /// Whether its console is wanted.
+    pub console_enabled: bool,
+    /// The password of the rescue ramdisk, until it was handed over.
+    pub rescue_password: Option<Secret>,
+    /// The tenant ports attached to it (`…/vifs`).
+    pub vifs: Vec<Id<Port>>,
+    /// The image of the config drive: base64 of gzip of ISO 9660, as Ironic takes it.
+    pub configdrive: Option<Secret>,
+    /// The allocation that chose it.
+    pub allocation_id: Option<Id<Allocation>>,
+    /// The last verb asked.
+    pub request: Option<ProvisionRequest>,
+    /// The last power change asked.
+    pub power_request: Option<PowerRequest>,
+    /// The last boot mode asked.
+    pub boot_mode_request: Option<BootModeRequest>,
+}
+
+impl NodeDesired {
+    /// The implementation of an interface: the chosen one or its type's default.
+    pub fn interface(&self, interface: Interface) -> &str {
+        match self.interfaces.get(&interface) {
+            Some(name) => name,
+            None => hardware_type(&self.driver).and_then(|it| it.default_of(interface)).unwrap_or_default(),
+        }
+    }
+}
+
+/// The power of a machine as its BMC says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerState {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl PowerState {
+    /// As Ironic spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "power on",
+            Self::Off => "power off",
+        }
+    }
+}
+
+/// A command given to an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentCommand {
+    /// The agent's id of it; empty between the decision to give it and the agent's answer.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is the matter with a node that put it in maintenance by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeFault {
+    /// Its BMC does not answer.
+    PowerFailure,
+    /// Cleaning failed.
+    CleanFailure,
+    /// Rescuing could not be ended.
+    RescueAbortFailure,
+    /// Servicing failed.
+    ServiceFailure,
+}
+
+impl NodeFault {
+    /// As Ironic spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PowerFailure => "power failure",
+            Self::CleanFailure => "clean failure",
+            Self::RescueAbortFailure => "rescue abort failure",
+            Self::ServiceFailure => "service failure",
+        }
+    }
+}
+
+/// What was seen of a [`Node`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeObserved {
+    /// Where it stands.
+    pub state: ProvisionState,
+    /// Where it is going.
+    pub target: Option<ProvisionState>,
+    /// What is awaited.
+    pub phase: Phase,
+    /// Since when.
+    pub phase_since: Timestamp,
+    /// Why it is awaited, for operators.
+    pub reason: String,
+    /// The verb that began the job.
+    pub verb: Option<Verb>,
+    /// The steps of the job.
+    pub job: Job,
+    /// The `seq` of the last request taken up.
+    pub handled: u64,
+    /// The same for power.
+    pub handled_power: u64,
+    /// The same for boot modes.
+    pub handled_boot_mode: u64,
+    /// Power as last read.
+    pub power: Option<PowerState>,
+    /// `uefi` or `bios` as last read.
+    pub boot_mode: Option<String>,
+    /// Secure boot as last read.
+    pub secure_boot: Option<bool>,
+    /// How often in a row its power could not be read.
+    pub power_failures: u32,
+    /// `OK`, `Warning`, `Critical` as its BMC says.
+    pub health: Option<String>,
+    /// Why it is in maintenance by itself.
+    pub fault: Option<NodeFault>,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// When `state` last changed.
+    pub state_since: Option<Timestamp>,
+    /// When it was last inspected: begun.
+    pub inspection_started_at: Option<Timestamp>,
+    /// And ended.
+    pub inspection_finished_at: Option<Timestamp>,
+    /// The RAID sets as last made or read.
+    pub raid_config: Map<String, Value>,
+    /// Where its console is, while it is on.
+    pub console: Option<String>,
+    /// The port on the provisioning network while a ramdisk runs.
+    pub ramdisk_port: Option<Id<Port>>,
+    /// The command the agent was last given.
+    pub command: Option<AgentCommand>,
+    /// The power-on of the ramdisk was given at this moment; sessions older than it are of an earlier boot.
+    pub booted_at: Option<Timestamp>,
+    /// `sha512:…` of the image as read back from the disk in the last deploy.
+    pub image_verified: Option<String>,
+    /// When the agent last proved the disk to be empty.
+    pub erased_at: Option<Timestamp>,
+    /// When its switch ports were last proven isolated on release.
+    pub isolated_at: Option<Timestamp>,
+    /// When its ramdisk last proved by its TPM what it had booted.
+    pub attested_at: Option<Timestamp>,
+    /// How often the ramdisk was booted in this job.
+    pub boots: u32,
+    /// The job failed: the machine is being switched off and unplugged before the failed state is shown.
+    pub failing: bool,
+    /// The job is being given up on request: as `failing`, with no error.
+    pub aborting: bool,
+}
+
+impl NodeObserved {
+    /// Whether only an agent is awaited: the states that Ironic shows as `… wait`.
+    pub fn is_waiting(&self) -> bool {
+        self.phase == Phase::Agent && !self.failing && !self.aborting
+    }
+}
+
+/// The state users see: a request not yet taken up shows the state it leads to first, and waiting for the agent shows as such.
+pub fn shown_state(node: &Object<Node>) -> (&'static str, Option<&'static str>) {
+    let seen = &node.observed;
+    if let Some(request) = node.desired.request.as_ref().filter(|request| request.seq > seen.handled)
+        && let Some((first, target)) = transition(seen.state, seen.is_waiting(), request.verb)
+    {
+        return (first.as_str(), Some(target.as_str()).filter(|_| !first.is_stable()));
+    }
+    let target = seen.target.map(ProvisionState::as_str);
+    match seen.is_waiting() {
+        true => (seen.state.waiting_str(), target),
+        false => (seen.state.as_str(), target),
+    }
+}
+
+/// Whether a verb or power change is asked and not yet taken up, or work is under way.
+pub fn is_busy(node: &Object<Node>) -> bool {
+    let seen = &node.observed;
+    node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled) || seen.state.is_working()
+}
+
+impl Kind for Node {
+    const NAME: &'static str = "node";
+    type Desired = NodeDesired;
+    type Observed = NodeObserved;
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column { name: "provision_state", value: |it| Some(shown_state(it).0.to_owned()) },
+        Column { name: "resource_class", value: |it| it.desired.resource_class.clone() },
+        Column { name: "instance_uuid", value: |it| it.desired.instance_uuid.clone() },
+        Column { name: "driver", value: |it| Some(it.desired.driver.clone()) },
+        Column { name: "owner", value: |it| it.desired.owner.clone() },
+        Column { name: "lessee", value: |it| it.desired.lessee.clone() },
+        Column { name: "chassis_id", value: |it| it.desired.chassis_id.as_ref().map(ToString::to_string) },
+        Column { name: "parent_node", value: |it| it.desired.parent_node.as_ref().map(ToString::to_string) },
+        Column { name: "conductor_group", value: |it| Some(it.desired.conductor_group.clone()) },
+        Column { name: "shard", value: |it| it.desired.shard.clone() },
+        Column { name: "allocation_id", value: |it| it.desired.allocation_id.as_ref().map(ToString::to_string) },
+    ];
+}
