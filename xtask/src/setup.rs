@@ -42,9 +42,16 @@ const PACKAGES: &[Package] = &[
     package("mount", Need::Demo, &["losetup"], "mounts the machines' disks"),
     package("openvswitch-switch", Need::Demo, &["ovs-vswitchd"], "the leaf switches; Debian's own service is not used"),
     package("git", Need::Test, &["git"], "lists the files of the tree"),
+    package("grub-efi-amd64-signed", Need::Test, &[], "boot loader of virtual machines and virtual media"),
     package("libarchive-tools", Need::Test, &["bsdtar"], "reads config drives as a machine does"),
+    package("mmdebstrap", Need::Test, &["mmdebstrap"], "installs the Debian that a virtual machine boots"),
+    package("ovmf", Need::Test, &[], "firmware of virtual machines"),
     package("postgresql", Need::Test, &[], "the second database; Debian's own service is not used"),
     package("python3-venv", Need::Test, &[], "where the unmodified openstack client is installed"),
+    package("qemu-system-x86", Need::Test, &["qemu-system-x86_64"], "a machine with firmware and a kernel of its own"),
+    package("qemu-utils", Need::Test, &["qemu-img"], "converts images of virtual machines"),
+    package("shim-signed", Need::Test, &[], "first boot loader of virtual media"),
+    package("swtpm", Need::Test, &["swtpm"], "a TPM for what machines prove of themselves"),
 ];
 
 /// Services that Debian starts with a package and that we do not use.

@@ -246,7 +246,7 @@ async fn a_machine_is_deployed_verified_cleaned_and_switched_off() {
     let disk = folder.path().join("disk.raw");
     // The last tenant's data.
     std::fs::write(&disk, vec![0x11; usize::try_from(DISK_BYTES).unwrap()]).unwrap();
-    let args = RamdiskArgs { cmdline, device: disk.clone(), interface: Some("lo".into()), listen: 0, no_dhcp: true };
+    let args = RamdiskArgs { cmdline, device: disk.clone(), interface: Some("lo".into()), listen: 0, no_dhcp: true, etc: None };
     let agent = std::thread::spawn(move || run(args));
 
     // Lookup was refused twice, the first heartbeat once; the agent went on.
@@ -283,7 +283,7 @@ async fn tokens_and_names(driver: &Driver) {
         assert_eq!(status, 401, "{path}");
     }
     assert_eq!(driver.list().await, Vec::<Value>::new(), "nothing ran");
-    for (name, expected) in [("standby.dance", 400), ("rescue.finalize_rescue", 404), ("sync", 400)] {
+    for (name, expected) in [("standby.dance", 400), ("flow.start_flow", 404), ("sync", 400)] {
         let (status, body) = driver.command(name, json!({}), false).await;
         assert_eq!(status, expected, "{body}");
     }
@@ -391,7 +391,10 @@ async fn cleaning(driver: &Driver, plane: &Plane, disk: &std::path::Path) {
     let managers = listed["command_result"]["clean_steps"].as_object().unwrap().clone();
     let mut steps: Vec<Value> = managers.values().flat_map(|steps| steps.as_array().unwrap().clone()).collect();
     steps.sort_by_key(|step| std::cmp::Reverse(step["priority"].as_u64()));
-    assert_eq!(steps.iter().map(|it| it["step"].as_str().unwrap()).collect::<Vec<_>>(), ["erase_devices_metadata", "erase_devices"]);
+    assert_eq!(
+        steps.iter().map(|it| it["step"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["erase_devices_metadata", "erase_devices", "erase_devices_express", "erase_pstore"]
+    );
     assert!(!partitions(disk).is_empty());
     for step in steps {
         let done = driver.step("clean", step.clone()).await;

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use engine::{AccessConfig, EdgeConfig, FabricConfig, ProvisioningConfig};
+use engine::{AccessConfig, BaremetalConfig, ConsoleConfig, EdgeConfig, FabricConfig, ProvisioningConfig};
 use serde::Deserialize;
+
+use crate::metrics::MetricsConfig;
 
 /// The whole file; every section may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +18,12 @@ pub struct Config {
     pub edge: Option<EdgeConfig>,
     /// The network machines are deployed and erased on.
     pub provisioning: Option<ProvisioningConfig>,
+    /// How machines are worked on.
+    pub baremetal: BaremetalConfig,
+    /// How consoles of machines are shown.
+    pub console: ConsoleConfig,
+    /// What is counted, and where that is shown.
+    pub metrics: MetricsConfig,
     /// How clients reach clusters.
     pub access: AccessConfig,
     /// What networks are made of beside the fabric's VLANs.
@@ -91,6 +99,15 @@ mod tests {
     fn a_rack() {
         assert_eq!(parse(RACK).unwrap().fabric.switches.len(), 1);
         assert_eq!(parse("").unwrap().identity.token_ttl_seconds, 3600);
+    }
+
+    #[test]
+    fn consoles_and_metrics() {
+        let config = parse("[console]\nurl = \"https://here:5000\"\n[metrics]\nlisten = \"127.0.0.1:9464\"").unwrap();
+        assert_eq!(config.console.ipmitool.to_str(), Some("ipmitool"));
+        assert_eq!(config.metrics.listen.unwrap().port(), 9464);
+        assert!(parse("").unwrap().metrics.listen.is_none());
+        assert!(parse("[metrics]\nport = 1").is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod config;
 mod explain;
 mod import;
 mod keys;
+mod metrics;
 mod policy;
 mod serve;
 

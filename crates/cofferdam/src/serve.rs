@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::metrics;
 
 /// How long requests and looks under way may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -90,13 +91,24 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     api::image::recover(&app).await?;
     write_clouds_yaml(state_dir, address, &identity.region, &password)?;
 
-    let engine_config =
-        EngineConfig { fabric: config.fabric, edge: config.edge, provisioning: config.provisioning, access: config.access, image_dir };
-    let engine = Engine::new(store, engine_config).await?;
+    let mut baremetal = config.baremetal;
+    baremetal.api_url.get_or_insert_with(|| format!("http://{address}"));
+    let engine_config = EngineConfig {
+        fabric: config.fabric,
+        edge: config.edge,
+        provisioning: config.provisioning,
+        baremetal,
+        access: config.access,
+        console: config.console,
+        image_dir,
+    };
+    let engine = Engine::new(store.clone(), engine_config).await?;
+    let router = api::router(Arc::clone(&app)).merge(engine.media_router());
     let (stop, stopped) = watch::channel(false);
+    let metrics = metrics::serve(&config.metrics, engine.metrics(), store, stopped.clone()).await?;
     let mut engine = tokio::spawn(engine.run(api::provisioning_router(Arc::clone(&app)), stopped.clone()));
     let mut until = stopped.clone();
-    let server = axum::serve(listener, api::router(app)).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         // The sender lives as long as this function: an error cannot come before the stop.
         drop(until.wait_for(|stop| *stop).await);
     });
@@ -117,6 +129,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         let engine = engine.await;
         server.context("the API server ended")??;
         engine.context("the engine ended")??;
+        if let Some(metrics) = metrics {
+            metrics.await.context("the metrics server ended")??;
+        }
         anyhow::Ok(())
     });
     match drained.await {

@@ -32,9 +32,10 @@ fn the_openstack_command() {
     // Each user of the command waits mostly for Python; they do not get into each other's way.
     std::thread::scope(|scope| {
         let (admin, dir) = (&admin, dir.path());
-        let users: [(&str, std::thread::ScopedJoinHandle<'_, ()>); 5] = [
+        let users: [(&str, std::thread::ScopedJoinHandle<'_, ()>); 6] = [
             ("identity", scope.spawn(|| identity(admin, &base))),
             ("network", scope.spawn(|| network(admin))),
+            ("bgpvpn", scope.spawn(|| bgpvpn(admin, &base))),
             ("image", scope.spawn(|| image(admin, dir))),
             ("baremetal", scope.spawn(|| baremetal(admin))),
             ("compute and container-infra", scope.spawn(|| container_infra(admin, dir))),
@@ -146,6 +147,69 @@ fn network(admin: &Client) {
     admin.refused("network show navy", &["navy"]);
     let extensions = admin.column("extension list --network", "Alias");
     assert!(extensions.contains(&"binding".to_owned()), "{extensions:?}");
+}
+
+fn bgpvpn(admin: &Client, base: &str) {
+    let targets = "--route-target 64512:1 --import-target 64512:2 --export-target 64512:3 --route-distinguisher 64512:4";
+    let vpn = admin.json(&format!("bgpvpn create --name vpn1 --type l3 --vni 1000 --local-pref 100 {targets}"));
+    assert_eq!((text(&vpn, "name"), text(&vpn, "type"), &vpn["vni"], &vpn["local_pref"]), ("vpn1", "l3", &json!(1000), &json!(100)));
+    admin.refused("bgpvpn create --route-target x", &["not a valid input"]);
+    admin.ok("bgpvpn set vpn1 --name vpn --route-target 64512:5 --no-import-target");
+    let shown = admin.json("bgpvpn show vpn");
+    // The client sends targets in no order.
+    let targets: BTreeSet<&str> = shown["route_targets"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!((targets, &shown["import_targets"]), (BTreeSet::from(["64512:1", "64512:5"]), &json!([])));
+    admin.ok("bgpvpn unset vpn --route-target 64512:1 --all-export-target");
+    let listed = admin.json("bgpvpn list --long --property type=l3");
+    let routes = (&listed[0]["Route Targets"], &listed[0]["Export Targets"]);
+    assert_eq!((text(&listed[0], "Name"), routes), ("vpn", (&json!(["64512:5"]), &json!([]))));
+
+    admin.ok("network create behind");
+    admin.ok("subnet create behind --network behind --subnet-range 10.9.0.0/24");
+    let router = admin.json("router create edge");
+    let port = admin.json("port create ported --network behind");
+    let network = admin.json("bgpvpn network association create vpn behind");
+    let id = text(&network, "id");
+    assert_eq!(admin.column("bgpvpn network association list vpn", "ID"), [id]);
+    assert_eq!(text(&admin.json(&format!("bgpvpn network association show {id} vpn")), "network_id"), text(&network, "network_id"));
+    admin.refused("bgpvpn network association create vpn behind", &["already associated"]);
+    admin.ok(&format!("bgpvpn network association delete {id} vpn"));
+
+    let routed = admin.json("bgpvpn router association create vpn edge");
+    let id = text(&routed, "id");
+    assert_eq!((text(&routed, "router_id"), &routed["advertise_extra_routes"]), (text(&router, "id"), &json!(true)));
+    admin.ok(&format!("bgpvpn router association set {id} vpn --no-advertise_extra_routes"));
+    assert_eq!(admin.json(&format!("bgpvpn router association show {id} vpn"))["advertise_extra_routes"], json!(false));
+    admin.ok(&format!("bgpvpn router association unset {id} vpn --no-advertise_extra_routes"));
+    assert_eq!(admin.json(&format!("bgpvpn router association show {id} vpn"))["advertise_extra_routes"], json!(true));
+    admin.ok(&format!("bgpvpn router association delete {id} vpn"));
+
+    let leaked = admin.json("bgpvpn create --name other");
+    let ported =
+        admin.json("bgpvpn port association create vpn ported --prefix-route prefix=10.1.0.0/16,local_pref=5 --bgpvpn-route bgpvpn=other");
+    let id = text(&ported, "id");
+    assert_eq!((text(&ported, "port_id"), &ported["advertise_fixed_ips"]), (text(&port, "id"), &json!(true)));
+    admin.ok(&format!("bgpvpn port association set {id} vpn --prefix-route prefix=10.2.0.0/16 --no-advertise-fixed-ips"));
+    assert_eq!(admin.json(&format!("bgpvpn port association show {id} vpn"))["advertise_fixed_ips"], json!(false));
+    // The client knows how to show routes, and does not.
+    let token = text(&admin.json("token issue"), "id").to_owned();
+    let path = format!("{base}/network/v2.0/bgpvpn/bgpvpns/{}/port_associations/{id}", text(&vpn, "id"));
+    let routes = || {
+        let request = net::http::Request::get(&path).header("x-auth-token", &token);
+        support::api::send(request, Duration::from_secs(10)).unwrap().text
+    };
+    let listed = routes();
+    assert!(["10.1.0.0/16", "10.2.0.0/16", text(&leaked, "id")].iter().all(|it| listed.contains(it)), "{listed}");
+    admin.ok(&format!("bgpvpn port association unset {id} vpn --prefix-route 10.1.0.0/16 --all-bgpvpn-routes"));
+    let listed = routes();
+    assert!(listed.contains("10.2.0.0/16") && !listed.contains("10.1.0.0/16") && !listed.contains(text(&leaked, "id")), "{listed}");
+    assert_eq!(admin.json("bgpvpn show vpn")["ports"], json!([text(&port, "id")]));
+    admin.ok("port delete ported");
+    assert_eq!(admin.json("bgpvpn port association list vpn"), json!([]));
+    admin.ok("bgpvpn delete vpn other");
+    assert_eq!(admin.json("bgpvpn list"), json!([]));
+    admin.ok("router delete edge");
+    admin.ok("network delete behind");
 }
 
 fn image(admin: &Client, dir: &Path) {

@@ -3,7 +3,7 @@
 //!
 //! Nothing is ever forwarded between two such namespaces: each has one interface, and forwarding is off in all of them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -24,6 +24,8 @@ pub struct EdgeAttachment {
     pub mac: [u8; 6],
     /// The address of `eth0` and the length of its prefix; `None` for none.
     pub address: Option<(Ipv4Addr, u8)>,
+    /// The same of the other family; without it that family is off.
+    pub address6: Option<(Ipv6Addr, u8)>,
     /// Largest packet, in bytes.
     pub mtu: u16,
 }
@@ -107,13 +109,25 @@ pub async fn ensure_attachment(wanted: &EdgeAttachment) -> Result<(), EdgeError>
     ip(&["-n", &wanted.edge_netns, "link", "set", "dev", &wanted.port, "mtu", &mtu, "up"]).await?;
     ip(&[&inside[..], &["link", "set", "dev", "eth0", "address", &mac, "mtu", &mtu, "up"]].concat()).await?;
     let sysctl = ["netns", "exec", &wanted.netns, "sysctl", "-q", "-w"];
-    for setting in ["net.ipv4.ip_forward=0", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"] {
-        ip(&[&sysctl[..], &[setting]].concat()).await?;
+    let off = u8::from(wanted.address6.is_none());
+    let ipv6 = ["all", "default"].map(|it| format!("net.ipv6.conf.{it}.disable_ipv6={off}"));
+    // Nobody on the network may hand this host an address or a route.
+    let deaf = ["accept_ra", "autoconf", "forwarding"].map(|it| format!("net.ipv6.conf.eth0.{it}=0"));
+    let settings = std::iter::once("net.ipv4.ip_forward=0".to_owned()).chain(ipv6).chain(deaf.into_iter().filter(|_| off == 0));
+    for setting in settings {
+        ip(&[&sysctl[..], &[setting.as_str()]].concat()).await?;
     }
     ip(&[&inside[..], &["address", "flush", "dev", "eth0"]].concat()).await?;
     if let Some((address, prefix)) = wanted.address {
         let text = format!("{address}/{prefix}");
         ip(&[&inside[..], &["address", "add", &text, "dev", "eth0"]].concat()).await?;
+    }
+    if let Some((address, prefix)) = wanted.address6 {
+        // The kernel makes the link's own address when the family is switched on; it was flushed with the others.
+        let texts = [format!("{address}/{prefix}"), format!("{}/64", link_local(wanted.mac))];
+        for text in texts {
+            ip(&[&inside[..], &["-6", "address", "add", &text, "dev", "eth0", "nodad"]].concat()).await?;
+        }
     }
     match differs(wanted).await? {
         None => Ok(()),
@@ -177,6 +191,11 @@ fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
+/// The address that a device gives itself (RFC 4291, appendix A).
+fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    crate::boot::dhcp6::eui64(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), mac)
+}
+
 /// What is not as wanted, if anything.
 async fn differs(wanted: &EdgeAttachment) -> Result<Option<String>, EdgeError> {
     if !exists(&wanted.edge_netns) {
@@ -203,10 +222,11 @@ async fn differs(wanted: &EdgeAttachment) -> Result<Option<String>, EdgeError> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|it| it["family"] == "inet")
+        .filter(|it| it["family"] == "inet" || (it["family"] == "inet6" && it["scope"] != "link"))
         .map(|it| format!("{}/{}", it["local"].as_str().unwrap_or_default(), it["prefixlen"]))
         .collect();
-    let expected: Vec<String> = wanted.address.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+    let mut expected: Vec<String> = wanted.address.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+    expected.extend(wanted.address6.iter().map(|(address, prefix)| format!("{address}/{prefix}")));
     if !flags || eth0["mtu"] != wanted.mtu || eth0["address"] != mac_text(wanted.mac).as_str() || addresses != expected {
         return Ok(Some("eth0 has another address, MTU or state".into()));
     }
@@ -263,6 +283,7 @@ mod tests {
             port: format!("e{id}"),
             mac: [0xfa, 0x16, 0x3e, 1, 2, 3],
             address: Some((Ipv4Addr::new(10, 0, 0, 2), 24)),
+            address6: Some(("fd00:7::1".parse().unwrap(), 64)),
             mtu: 1500,
         };
         let _cleanup = Cleanup(vec![wanted.netns.clone(), wanted.edge_netns.clone()]);

@@ -12,8 +12,10 @@ pub mod agent;
 pub mod bmc;
 pub mod boot;
 pub mod configdrive;
+pub mod console;
 pub mod docker;
 pub mod edge;
+pub mod iso9660;
 pub mod switch;
 mod tls;
 

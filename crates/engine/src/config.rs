@@ -1,11 +1,14 @@
 //! What the engine must be told.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use model::net::VlanId;
 use serde::Deserialize;
+
+use crate::baremetal_config::BaremetalConfig;
+use crate::console::ConsoleConfig;
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -16,6 +19,10 @@ pub struct EngineConfig {
     pub edge: Option<EdgeConfig>,
     /// The provisioning network; without it nothing can be deployed or cleaned.
     pub provisioning: Option<ProvisioningConfig>,
+    /// How machines are worked on.
+    pub baremetal: BaremetalConfig,
+    /// How consoles of machines are shown.
+    pub console: ConsoleConfig,
     /// How clients reach clusters.
     pub access: AccessConfig,
     /// Where the data of images lies.
@@ -118,6 +125,9 @@ pub struct ProvisioningConfig {
     pub cidr: ipnet::Ipv4Net,
     /// Ours on it.
     pub address: Ipv4Addr,
+    /// Ours on it in the other family, in a prefix of 64 bits; machines get the address made of that prefix and their hardware address.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// Where boot scripts, images and the agents' API are served on it.
     #[serde(default = "http_port")]
     pub http_port: u16,

@@ -1,6 +1,6 @@
 //! This host's own attachments: to the provisioning network, and to each cluster's network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use drivers::edge::{EdgeAttachment, ensure_attachment};
@@ -107,7 +107,7 @@ pub(crate) fn access_binding(cx: &Cx, port: &Id<Port>) -> Result<Binding, Fault>
 }
 
 /// Lays the cable of an access port: a namespace with `eth0`, the other end in the edge switch's namespace.
-pub(crate) async fn attach(cx: &Cx, port: &Object<Port>, prefix: u8) -> Result<(), Fault> {
+pub(crate) async fn attach(cx: &Cx, port: &Object<Port>, prefix: u8, address6: Option<(Ipv6Addr, u8)>) -> Result<(), Fault> {
     let edge = cx.config.edge.as_ref().ok_or_else(|| Fault::outside("this host has no edge switch ([edge] in the configuration)"))?;
     let address = port.desired.fixed_ips.first().and_then(|it| match it.ip_address {
         IpAddr::V4(address) => Some((address, prefix)),
@@ -121,6 +121,7 @@ pub(crate) async fn attach(cx: &Cx, port: &Object<Port>, prefix: u8) -> Result<(
         port: port_name(&port.id),
         mac,
         address,
+        address6,
         mtu: MTU,
     };
     ensure_attachment(&wanted).await.map_err(Fault::outside)
@@ -145,7 +146,7 @@ pub(crate) async fn reconcile_provisioning(cx: &Cx) -> Look {
     let Some(port) = cx.store.get(&port_id).await? else {
         return Err(Fault::outside("the provisioning network has no access port"));
     };
-    attach(cx, &port, config.cidr.prefix_len()).await?;
+    attach(cx, &port, config.cidr.prefix_len(), config.address6.map(|it| (it, 64))).await?;
     Ok(Next::Again(Duration::from_secs(30)))
 }
 

@@ -5,15 +5,28 @@
 //! simply run again. Each `<kind>.rs` here holds the reconciler of that kind.
 
 mod access;
+mod allocation;
+mod baremetal_config;
 mod boot;
 mod cluster;
 mod config;
+mod console;
+mod crypt;
 mod edge;
+mod image_cache;
+mod inspection;
+mod looks;
 mod network;
 mod node;
+mod node_action;
+mod outside;
 mod port;
+mod power;
 mod runtime;
 mod switch;
 
+pub use baremetal_config::{BaremetalConfig, RackPower};
 pub use config::{AccessConfig, EdgeConfig, EngineConfig, FabricConfig, FabricSwitch, ProvisioningConfig, VlanRange};
-pub use runtime::Engine;
+pub use console::ConsoleConfig;
+pub use power::Metrics;
+pub use runtime::{Engine, EngineError};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::fabric::Switch;
+use model::net::bgpvpn::BgpvpnNetworkAssociation;
 use model::net::{Network, NetworkSegment, Port, Segment, VlanId, vlan_key};
 use model::{Object, Timestamp};
 use serde_json::json;
@@ -51,6 +52,9 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     }
     for segment in cx.store.list(&Query::<NetworkSegment>::new().column("network_id", [network.id.to_string()])).await? {
         batch = batch.remove(&segment);
+    }
+    for it in cx.store.list(&Query::<BgpvpnNetworkAssociation>::new().column("network_id", [network.id.to_string()])).await? {
+        batch = batch.remove(&it).free_held(BgpvpnNetworkAssociation::POOL, it.id.as_str());
     }
     for vlan in vlans {
         batch = freed(batch, &network, vlan, since);

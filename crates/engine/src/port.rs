@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::fabric::{self, PortUse, Switch, SwitchPort, SwitchPortDesired};
+use model::net::bgpvpn::BgpvpnPortAssociation;
 use model::net::{Network, Port, PortStatus, VifType, ip_key};
 use model::{Id, Object, Timestamp};
 use store::Query;
@@ -207,6 +208,9 @@ async fn remove(cx: &Cx, port: &Object<Port>) -> Look {
         batch = batch.free(&format!("ip:{}", ip.subnet_id), &ip_key(ip.ip_address));
     }
     batch = batch.free(&format!("mac:{}", port.desired.network_id), &port.desired.mac_address).free("vif", port.id.as_str());
+    for it in cx.store.list(&Query::<BgpvpnPortAssociation>::new().column("port_id", [port.id.to_string()])).await? {
+        batch = batch.remove(&it).free_held(BgpvpnPortAssociation::POOL, it.id.as_str());
+    }
     for (kind, id) in dependants(port) {
         batch = batch.wake_named(kind, &id);
     }

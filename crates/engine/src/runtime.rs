@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use drivers::bmc::BmcError;
 use drivers::switch::Switch as SwitchDriver;
-use model::baremetal::Node;
+use model::baremetal::{Allocation, AllocationState, CONSOLE_WORK, Node, NodeAction};
 use model::container_infra::Cluster;
 use model::fabric::{Switch, SwitchDesired, SwitchPort};
 use model::net::{Network, Port, Subnet};
@@ -16,14 +17,25 @@ use tokio::task::JoinSet;
 
 use crate::access::Access;
 use crate::config::EngineConfig;
-use crate::{boot, cluster, edge, network, node, port, switch};
+use crate::console::Consoles;
+use crate::image_cache::ImageCache;
+use crate::outside::{Outside, World};
+use crate::power::Metrics;
+use crate::{allocation, boot, cluster, console, edge, network, node, node_action, port, power, switch};
 
-/// Pieces of work done at once.
-const WORKERS: usize = 24;
+/// Pieces of work done at once. Most of them wait for somebody outside: a BMC that does not answer holds one place for as long as its
+/// deadline, and is looked at ever more seldom.
+const WORKERS: usize = 256;
 /// How long a worker may be silent before another takes its work.
-const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How long one look may take; every call inside it has a shorter deadline of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How often in a row one piece of work is gone on with before others have their turn.
+const STRIDE: u32 = 16;
+/// How long a round over all machines may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(900);
+/// How long at most until a device that does not answer is tried again.
+const SILENT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a worker waits for a signal before it looks into the queue by itself (another replica may have put something there,
 /// or something became due).
 const IDLE: Duration = Duration::from_millis(150);
@@ -34,6 +46,8 @@ pub(crate) enum Next {
     Again(Duration),
     /// The object is no more.
     Gone,
+    /// Who keeps the lease beyond this look has been given it.
+    Kept,
 }
 
 /// Why a reconciler could not go on.
@@ -43,9 +57,19 @@ pub(crate) enum Fault {
     Store(#[from] StoreError),
     #[error("{0}")]
     Outside(String),
+    /// A device does not answer: it is tried ever more seldom.
+    #[error("{0}")]
+    Silent(String),
 }
 
 impl Fault {
+    pub(crate) fn bmc(error: BmcError) -> Self {
+        match error {
+            BmcError::Unreachable { .. } | BmcError::Timeout { .. } => Self::Silent(error.to_string()),
+            other => Self::Outside(other.to_string()),
+        }
+    }
+
     pub(crate) fn outside(error: impl std::fmt::Display) -> Self {
         Self::Outside(error.to_string())
     }
@@ -59,6 +83,10 @@ pub(crate) struct Shared {
     pub(crate) config: EngineConfig,
     pub(crate) switches: BTreeMap<String, Box<dyn SwitchDriver>>,
     pub(crate) access: Access,
+    pub(crate) images: ImageCache,
+    pub(crate) outside: Box<dyn Outside>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) consoles: Consoles,
 }
 
 /// One look at one object.
@@ -122,7 +150,20 @@ impl Engine {
             declare(&store, it).await?;
         }
         let access = Access::new(config.access.listen);
-        Ok(Self { shared: Arc::new(Shared { store, config, switches, access }) })
+        let images = ImageCache::new(&config.image_dir);
+        let (outside, metrics) = (Box::new(World), Arc::new(Metrics::default()));
+        let consoles = Consoles::default();
+        Ok(Self { shared: Arc::new(Shared { store, config, switches, access, images, outside, metrics, consoles }) })
+    }
+
+    /// What is counted of machines, for whoever shows it.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// What is served with the main API: the virtual media that BMCs fetch, and consoles.
+    pub fn media_router(&self) -> axum::Router {
+        boot::medium::router(Arc::clone(&self.shared)).merge(console::router(Arc::clone(&self.shared)))
     }
 
     /// Works until `stop` turns true; then the looks under way end and their leases are given back. `agent_api` is what ramdisks
@@ -139,6 +180,7 @@ impl Engine {
         let worker = Id::<()>::random().to_string();
         let mut tasks = JoinSet::new();
         tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
+        tasks.spawn(console::serve(Arc::clone(&shared), stop.clone()));
         tasks.spawn(work(Arc::clone(&shared), worker, stop));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|_| EngineError::Panicked)?;
@@ -196,11 +238,33 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
         }
         Ok(batch)
     }
-    let mut batch = Batch::wishes().wake_named(edge::PROVISIONING, edge::PROVISIONING);
+    // Of ten thousand machines most rest.
+    async fn nodes(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
+        let mut query = Query::<Node>::new().with_deleted().limit(500);
+        loop {
+            let page = store.list(&query).await?;
+            for it in page.iter().filter(|it| node::has_work(it)) {
+                batch = batch.wake(&it.id);
+            }
+            for it in page.iter().filter(|it| console::is_wanted(it)) {
+                batch = batch.wake_named(CONSOLE_WORK, it.id.as_str());
+            }
+            match page.last() {
+                Some(last) if page.len() == 500 => query = query.after(&last.id),
+                _ => return Ok(batch),
+            }
+        }
+    }
+    let mut batch = Batch::wishes().wake_named(edge::PROVISIONING, edge::PROVISIONING).wake_named(power::SYNC, power::SYNC);
     batch = kind::<Switch>(store, batch).await?;
     batch = ports(store, batch).await?;
     batch = kind::<Network>(store, batch).await?;
-    batch = kind::<Node>(store, batch).await?;
+    batch = nodes(store, batch).await?;
+    batch = kind::<NodeAction>(store, batch).await?;
+    let unplaced = Query::<Allocation>::new().column("state", [AllocationState::Allocating.as_str().to_owned()]);
+    for it in store.list(&unplaced).await? {
+        batch = batch.wake(&it.id);
+    }
     batch = kind::<Cluster>(store, batch).await?;
     store.apply(batch).await
 }
@@ -248,7 +312,17 @@ fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
 
 async fn one(shared: &Arc<Shared>, claim: Claim) {
     let cx = Cx { shared: Arc::clone(shared), claim };
-    let look = tokio::time::timeout(LOOK_LIMIT, reconcile(&cx));
+    let limit = if cx.claim.kind == power::SYNC { ROUND_LIMIT } else { LOOK_LIMIT };
+    // What can go on at once does so under the same lease: giving it back and taking it again are two writes.
+    let look = async {
+        for _ in 0..STRIDE {
+            match tokio::time::timeout(limit, reconcile(&cx)).await {
+                Ok(Ok(Next::Again(after))) if after.is_zero() => {}
+                other => return other,
+            }
+        }
+        Ok(Ok(Next::Again(Duration::ZERO)))
+    };
     let keep = async {
         loop {
             tokio::time::sleep(LEASE / 3).await;
@@ -257,16 +331,24 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
             }
         }
     };
+    let began = Instant::now();
     let result = tokio::select! {
-        result = look => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {LOOK_LIMIT:?}")))),
+        result = look => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {limit:?}")))),
         () = keep => return,
     };
+    shared.metrics.looks.note(&cx.claim.kind, began.elapsed(), result.is_ok());
     let outcome = match result {
+        Ok(Next::Kept) => return,
         Ok(Next::Again(after)) => Outcome::Again(after),
         Ok(Next::Gone) => Outcome::Gone,
         Err(Fault::Store(error)) if error.is_race() => {
             tracing::debug!(%error, kind = cx.claim.kind, id = cx.claim.id, "decided on old facts, looking again");
             Outcome::Again(Duration::from_millis(5))
+        }
+        Err(Fault::Silent(why)) => {
+            let after = Duration::from_millis(250 << cx.claim.attempts.min(8)).min(SILENT_LIMIT);
+            tracing::warn!(why, kind = cx.claim.kind, id = cx.claim.id, attempts = cx.claim.attempts, "no answer, looking again");
+            Outcome::Failed(after)
         }
         Err(fault) => {
             let after = Duration::from_millis(250 << cx.claim.attempts.min(5));
@@ -285,6 +367,10 @@ async fn reconcile(cx: &Cx) -> Look {
         Port::NAME => port::reconcile(cx).await,
         Network::NAME => network::reconcile(cx).await,
         Node::NAME => node::reconcile(cx).await,
+        NodeAction::NAME => node_action::reconcile(cx).await,
+        CONSOLE_WORK => console::reconcile(cx).await,
+        Allocation::NAME => allocation::reconcile(cx).await,
+        power::SYNC => power::sync(cx).await,
         Cluster::NAME => cluster::reconcile(cx).await,
         edge::PROVISIONING => edge::reconcile_provisioning(cx).await,
         // Woken by name although nothing is ever done for it: children that only their owners act on.

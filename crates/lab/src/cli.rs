@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::machine::supervisor::{self, Which};
 use crate::rack::{self, Plan, Rack};
 use crate::status::{self, Status};
-use crate::{daemon, firmware, image, probe, ramdisk};
+use crate::{daemon, firmware, fleet, image, probe, ramdisk};
 
 /// How long a rack may take to come up; under three seconds is usual.
 const UP_DEADLINE: Duration = Duration::from_secs(60);
@@ -61,13 +61,24 @@ pub enum Command {
         /// Where to put it.
         #[arg(long)]
         output: PathBuf,
+        /// A whole Debian with kernel and boot loader in place of it, for virtual machines.
+        #[arg(long)]
+        bootable: bool,
     },
     /// Write what the rack's machines boot to be deployed or erased: deploy.kernel and deploy.initrd.
     Ramdisk {
         /// The folder to put both into.
         #[arg(long)]
         output: PathBuf,
+        /// With a kernel and its modules, for virtual machines.
+        #[arg(long)]
+        bootable: bool,
     },
+    /// Run thousands of fake machines with BMCs and ramdisk agents that speak the real protocols, in the foreground.
+    ///
+    /// Prints one line of JSON with the URL below which /fleet says how to enrol the machines and /fleet/record how they are. Their nodes
+    /// have driver redfish, network interface noop and boot interface ipxe.
+    Fleet(fleet::Settings),
     /// The rack's daemon, in the foreground.
     #[command(hide = true)]
     Run {
@@ -122,6 +133,9 @@ pub struct Shape {
     /// Memory of each machine in MiB.
     #[arg(long, default_value_t = 512)]
     pub memory_mb: u64,
+    /// How many of the machines, counted from the last, are virtual ones (QEMU, with firmware and a kernel of their own).
+    #[arg(long, default_value_t = 0)]
+    pub virtual_machines: usize,
 }
 
 impl Shape {
@@ -133,6 +147,7 @@ impl Shape {
             machines: self.machines,
             disk_gb: self.disk_gb,
             memory_mb: self.memory_mb,
+            virtual_machines: self.virtual_machines,
         })
     }
 }
@@ -166,15 +181,20 @@ impl Command {
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            Self::Image { output } => {
-                let built = image::build(&output)?;
+            Self::Image { output, bootable } => {
+                let built = if bootable { image::debian::build(&output)? } else { image::build(&output)? };
                 let how = if built.cached { "found in the cache" } else { "built" };
                 println!("{}: {} MiB, {how} in {:.1} s, sha512 {}", output.display(), built.size >> 20, built.seconds, built.sha512);
                 Ok(ExitCode::SUCCESS)
             }
-            Self::Ramdisk { output } => {
-                ramdisk::build(&output)?;
+            Self::Ramdisk { output, bootable } => {
+                let kernel = if bootable { Some(image::debian::kernel()?) } else { None };
+                ramdisk::build(&output, kernel.as_ref())?;
                 println!("{0}/deploy.kernel\n{0}/deploy.initrd", output.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Fleet(settings) => {
+                runtime()?.block_on(fleet::run(settings))?;
                 Ok(ExitCode::SUCCESS)
             }
             Self::Run { shape, detach } => {
@@ -227,7 +247,7 @@ fn up(shape: &Shape, json: bool) -> anyhow::Result<ExitCode> {
     let mut child = std::process::Command::new(std::env::current_exe()?)
         .args(["lab", "run", "--detach", "--name", &plan.name, "--leaves", &plan.leaves.to_string()])
         .args(["--machines", &plan.machines.to_string(), "--disk-gb", &plan.disk_gb.to_string()])
-        .args(["--memory-mb", &plan.memory_mb.to_string(), "--dir"])
+        .args(["--memory-mb", &plan.memory_mb.to_string(), "--virtual-machines", &plan.virtual_machines.to_string(), "--dir"])
         .arg(&plan.dir)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

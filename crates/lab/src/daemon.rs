@@ -20,8 +20,9 @@ use crate::bmc::{self, Controller};
 use crate::firmware;
 use crate::kernel::{links, sweep};
 use crate::machine::namespaces::{self, Namespaces};
+use crate::machine::qemu::Qemu;
 use crate::machine::{self, Power, supervisor};
-use crate::rack::{Plan, Rack};
+use crate::rack::{MachineKind, Plan, Rack};
 use crate::status::{MachineStatus, Status};
 use crate::stop::stopped;
 use crate::switch::{self, Switch};
@@ -133,10 +134,19 @@ async fn build(plan: &Plan, stop: &watch::Receiver<bool>, tasks: &mut Vec<JoinHa
 
     let mut circuits = Vec::new();
     for (listener, description) in controllers {
-        let body = Namespaces::new(&rack, &description).context("the machine's leaf is missing")?;
         let (circuit, supply) = machine::circuit();
         let uuid = firmware::uuid_of(&rack.name, &description.name);
-        tasks.push(tokio::spawn(machine::run(description.name.clone(), body, supply, stop.clone())));
+        let name = description.name.clone();
+        tasks.push(match description.kind {
+            MachineKind::Namespaces => {
+                let body = Namespaces::new(&rack, &description).context("the machine's leaf is missing")?;
+                tokio::spawn(machine::run(name, body, supply, stop.clone()))
+            }
+            MachineKind::Qemu => {
+                let body = Qemu::new(&rack, &description).context("the machine's leaf is missing")?;
+                tokio::spawn(machine::run(name, body, supply, stop.clone()))
+            }
+        });
         let controller = Arc::new(Controller { machine: description, uuid, circuit });
         circuits.push(Arc::clone(&controller));
         let stop = stop.clone();

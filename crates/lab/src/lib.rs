@@ -11,6 +11,7 @@ mod bmc;
 pub mod cli;
 mod daemon;
 mod firmware;
+pub mod fleet;
 pub mod image;
 mod kernel;
 mod machine;

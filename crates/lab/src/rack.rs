@@ -54,6 +54,17 @@ pub struct Leaf {
     pub uplinks: Vec<String>,
 }
 
+/// What a machine is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineKind {
+    /// Namespaces of its host: quick, without a kernel of its own.
+    #[default]
+    Namespaces,
+    /// A virtual machine.
+    Qemu,
+}
+
 /// A machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
@@ -81,6 +92,9 @@ pub struct Machine {
     pub memory_mb: u64,
     /// Number of processors it claims to have.
     pub cpus: u32,
+    /// What it is made of.
+    #[serde(default)]
+    pub kind: MachineKind,
 }
 
 /// How to reach a machine's management controller.
@@ -121,6 +135,8 @@ pub struct Plan {
     pub disk_gb: u64,
     /// Memory of each machine in MiB.
     pub memory_mb: u64,
+    /// How many of them, counted from the last, are virtual machines.
+    pub virtual_machines: usize,
 }
 
 /// Why a rack cannot be described.
@@ -262,6 +278,7 @@ impl Plan {
             disk_gb: self.disk_gb,
             memory_mb: self.memory_mb,
             cpus: 1,
+            kind: if number + self.virtual_machines > self.machines { MachineKind::Qemu } else { MachineKind::Namespaces },
             name,
         })
     }
@@ -365,7 +382,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        Plan { name: "lab".into(), dir: "/somewhere".into(), leaves: 2, machines: 3, disk_gb: 4, memory_mb: 512 }
+        Plan { name: "lab".into(), dir: "/somewhere".into(), leaves: 2, machines: 3, disk_gb: 4, memory_mb: 512, virtual_machines: 1 }
     }
 
     #[test]
@@ -373,6 +390,8 @@ mod tests {
         let rack = plan().describe(None).unwrap();
         let places: Vec<_> = rack.machines.iter().map(|m| format!("{} {} {}", m.name, m.leaf, m.port)).collect();
         assert_eq!(places, ["m1 leaf1 p1", "m2 leaf2 p1", "m3 leaf1 p2"]);
+        let kinds: Vec<_> = rack.machines.iter().map(|m| m.kind).collect();
+        assert_eq!(kinds, [MachineKind::Namespaces, MachineKind::Namespaces, MachineKind::Qemu]);
         assert_eq!(rack.leaves[0].uplinks, ["to-leaf2", "to-edge"]);
         assert_eq!(rack.leaves[1].uplinks, ["to-leaf1"]);
         let again = Plan { machines: 4, ..plan() }.describe(Some(&rack)).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod bgp;
+pub mod bgpvpn;
 pub mod chains;
 pub mod flavors;
 pub mod l2gw;

@@ -6,6 +6,7 @@
 
 mod backend;
 mod batch;
+mod count;
 mod pick;
 mod pool;
 mod query;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 use backend::Backend;
 pub use batch::{Batch, Facts, HistoryLine, Severity, Wishes};
+pub use count::WorkCount;
 pub use pick::Picked;
 pub use pool::Allocation;
 pub use query::{Query, Term};

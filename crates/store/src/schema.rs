@@ -156,6 +156,10 @@ fn network_3(text: &str) -> Vec<String> {
 /// The kinds that version 3 had not.
 fn kinds_4(text: &str) -> Vec<String> {
     [
+        kind_ddl::<net::bgpvpn::Bgpvpn>(text),
+        kind_ddl::<net::bgpvpn::BgpvpnNetworkAssociation>(text),
+        kind_ddl::<net::bgpvpn::BgpvpnRouterAssociation>(text),
+        kind_ddl::<net::bgpvpn::BgpvpnPortAssociation>(text),
         kind_ddl::<baremetal::Allocation>(text),
         kind_ddl::<baremetal::Chassis>(text),
         kind_ddl::<baremetal::DeployTemplate>(text),

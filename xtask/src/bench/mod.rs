@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: closed-loop measurements of an OpenStack service over HTTP, ours or any other's.
 
+mod baremetal;
 mod client;
 mod identity;
 mod load;
@@ -31,6 +32,9 @@ enum What {
     Identity(Box<identity::Arguments>),
     /// Networks, subnets, ports and rules of our own release build on an empty store; with `--identity` beside another cloud's.
     Network(Box<network::Arguments>),
+    /// Nodes of our own release build on an empty store; with `--identity` beside another cloud's; with `--fleet` the whole way of many fake
+    /// machines, with `--idle` many that do nothing.
+    Baremetal(Box<baremetal::Arguments>),
 }
 
 pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
@@ -42,6 +46,7 @@ pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
         match arguments.what {
             What::Identity(arguments) => identity::run(&paths, *arguments).await,
             What::Network(arguments) => network::run(&paths, *arguments).await,
+            What::Baremetal(arguments) => baremetal::run(&paths, *arguments).await,
         }
     };
     // Dropping the run on an interrupt ends the server it started and removes its files.

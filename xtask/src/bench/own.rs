@@ -25,7 +25,7 @@ pub(crate) struct Own {
 
 impl Own {
     /// Builds and starts it on a free port of the loopback; with a database URL on that store, which must be empty; with the text of a
-    /// configuration file.
+    /// configuration file, in which `{listen}` stands for the address it listens on.
     ///
     /// # Errors
     /// It does not build, or is not ready in time.
@@ -47,7 +47,7 @@ impl Own {
         }
         if let Some(config) = config {
             let path = own.dir.join("cofferdam.toml");
-            std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, config.replace("{listen}", &listen)).with_context(|| format!("cannot write {}", path.display()))?;
             command.arg("--config").arg(path);
         }
         command.env_remove("COFFERDAM_ADMIN_PASSWORD").stdin(Stdio::null()).kill_on_drop(true).process_group(0);
@@ -57,6 +57,11 @@ impl Own {
         let path = state.join("admin-password");
         own.password = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?.trim().to_owned();
         Ok(own)
+    }
+
+    /// Where all of its services are, without a slash at the end.
+    pub(crate) fn origin(&self) -> &str {
+        self.url.strip_suffix("/identity/v3").unwrap_or(&self.url)
     }
 
     /// Its process, until it has ended.

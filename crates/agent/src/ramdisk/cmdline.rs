@@ -2,6 +2,8 @@
 //!
 //! Source: ironic-python-agent, `ironic_python_agent/utils.py` (`get_agent_params`) and `config.py` (`ipa-*` names).
 
+use std::time::Duration;
+
 /// The arguments of the kernel command line that matter to the agent.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Cmdline {
@@ -11,6 +13,12 @@ pub struct Cmdline {
     pub node_uuid: Option<String>,
     /// `ipa-agent-token`: a token baked into the boot medium. Never logged.
     pub agent_token: Option<String>,
+    /// `ipa-inspection-callback-url`: where the inventory goes; several are tried in turn.
+    pub inspection_urls: Vec<String>,
+    /// `ipa-lldp-timeout`: how long neighbours are listened for while inspecting, in seconds.
+    pub lldp_timeout: Option<Duration>,
+    /// `cofferdam-tpm`: where the TPM is, if not at `/dev/tpmrm0`; see [`super::tpm::Place`].
+    pub tpm: Option<String>,
     /// `BOOTIF`: hardware address of the interface the firmware booted from, lower case with colons.
     pub boot_mac: Option<String>,
 }
@@ -19,6 +27,14 @@ impl Cmdline {
     /// Reads a command line. Unknown arguments are left alone, since most are for the kernel; of repeated ones the last counts.
     pub fn parse(text: &str) -> Self {
         let mut found = Self::default();
+        found.read(text);
+        found
+    }
+
+    /// Reads further arguments, which count more than those before.
+    pub fn read(&mut self, text: &str) {
+        let found = self;
+        let mut inspects = false;
         for word in words(text) {
             let Some((key, value)) = word.split_once('=') else { continue };
             if value.is_empty() {
@@ -28,12 +44,23 @@ impl Cmdline {
                 "ipa-api-url" => found.api_url = Some(value.trim_end_matches('/').to_owned()),
                 "ipa-node-uuid" => found.node_uuid = Some(value.to_owned()),
                 "ipa-agent-token" => found.agent_token = Some(value.to_owned()),
+                "ipa-inspection-callback-url" => found.inspection_urls = urls(value),
+                "ipa-inspection-collectors" => inspects = true,
+                "ipa-lldp-timeout" => found.lldp_timeout = value.parse().ok().and_then(|it| Duration::try_from_secs_f64(it).ok()),
+                "cofferdam-tpm" => found.tpm = Some(value.to_owned()),
                 "BOOTIF" => found.boot_mac = boot_mac(value),
                 _ => {}
             }
         }
-        found
+        // Collectors without a URL of their own mean the bare metal API.
+        if let (true, true, Some(base)) = (inspects, found.inspection_urls.is_empty(), &found.api_url) {
+            found.inspection_urls = vec![format!("{base}/v1/continue_inspection")];
+        }
     }
+}
+
+fn urls(value: &str) -> Vec<String> {
+    value.split(',').filter(|it| !it.is_empty()).map(|it| it.trim_end_matches('/').to_owned()).collect()
 }
 
 /// PXELINUX writes `BOOTIF=01-aa-bb-cc-dd-ee-ff`: the hardware type (01, Ethernet) before the address.
@@ -86,6 +113,16 @@ mod tests {
     fn empty_and_malformed_arguments_count_as_absent() {
         assert!(Cmdline::parse("") == Cmdline::default());
         assert!(Cmdline::parse("ipa-api-url= BOOTIF=01-52-54 BOOTIF=zz:54:00:aa:bb:01 ipa-node-uuid") == Cmdline::default());
+    }
+
+    #[test]
+    fn inspection_goes_to_its_own_address_or_to_the_api() {
+        let line = Cmdline::parse("ipa-inspection-collectors=default,lldp ipa-api-url=http://10.0.0.1/ ipa-lldp-timeout=2.5");
+        assert_eq!(line.inspection_urls, ["http://10.0.0.1/v1/continue_inspection"]);
+        assert_eq!(line.lldp_timeout, Some(Duration::from_millis(2500)));
+        let line = Cmdline::parse("ipa-api-url=http://10.0.0.1 ipa-inspection-callback-url=http://10.0.0.2/i,http://10.0.0.3/i/");
+        assert_eq!(line.inspection_urls, ["http://10.0.0.2/i", "http://10.0.0.3/i"]);
+        assert!(Cmdline::parse("ipa-api-url=http://10.0.0.1 ipa-lldp-timeout=-1").inspection_urls.is_empty());
     }
 
     #[test]

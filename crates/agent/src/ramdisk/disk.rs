@@ -105,6 +105,25 @@ impl Disk {
         Ok(Self { file, path: path.to_owned(), size, block_device })
     }
 
+    /// Size of a disk or a file that stands for one, in bytes, without claiming it.
+    ///
+    /// # Errors
+    /// [`DiskError::Open`].
+    pub fn size_of(path: &Path) -> Result<u64, DiskError> {
+        let size = File::open(path).and_then(|mut file| file.seek(SeekFrom::End(0)));
+        size.map_err(|source| DiskError::Open { path: path.to_owned(), source })
+    }
+
+    /// Whether it is a block device and no file standing for one.
+    pub fn is_block(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|it| it.file_type().is_block_device())
+    }
+
+    /// The open device, for what only its driver can do; `None` for a file standing for a disk.
+    pub fn device(&self) -> Option<&File> {
+        self.block_device.then_some(&self.file)
+    }
+
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -217,6 +236,21 @@ impl Disk {
             }
         }
         Ok(())
+    }
+
+    /// Tells the storage that nothing on it is wanted any more; says whether it took that.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub fn discard(&self) -> Result<bool, DiskError> {
+        if !self.block_device {
+            return self.zero(0, self.size, None).map(|()| true);
+        }
+        match super::kernel::discard(&self.file, self.size) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(false),
+            Err(error) => Err(self.error("discard", 0)(error)),
+        }
     }
 
     /// Reads the whole disk and insists that every byte is zero; the caller settles before. Holes of a regular file are

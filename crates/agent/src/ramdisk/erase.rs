@@ -59,6 +59,41 @@ pub fn metadata(device: &Path, progress: &Progress) -> Result<Value, Failure> {
     Ok(json!({ device.display().to_string(): { "verified": "zero", "ranges": ranges.len() } }))
 }
 
+/// Erases as quickly as the storage can: an NVMe drive formats itself, other storage is told to discard everything; then what
+/// [`metadata`] zeroes is zeroed and seen to be. What lies between is as gone as the storage makes it. Blocking.
+///
+/// # Errors
+/// As [`everything`].
+pub fn express(device: &Path, progress: &Progress) -> Result<Value, Failure> {
+    let disk = Disk::open(device).map_err(|error| Failure::device(chain(&error)))?;
+    progress.begin("erase express", 0);
+    let formatted = disk.device().map_or(Ok(None), super::nvme::format);
+    let formatted = formatted.map_err(|error| Failure::erase(format!("{} could not erase itself: {error}", device.display())))?;
+    let how = match formatted {
+        Some(way) => way.name(),
+        None if disk.discard().map_err(|error| failed(&error))? => "discard",
+        None => "metadata only",
+    };
+    drop(disk);
+    metadata(device, progress)?;
+    Ok(json!({ device.display().to_string(): { "how": how, "verified": "metadata zero" } }))
+}
+
+/// Removes what the firmware keeps of crashed kernels of the last tenant.
+///
+/// # Errors
+/// A record could not be removed.
+pub fn crash_records() -> Result<Value, Failure> {
+    // Without such a store, or without its file system mounted, there is nothing to see of it.
+    let Ok(entries) = std::fs::read_dir("/sys/fs/pstore") else { return Ok(json!({ "removed": 0 })) };
+    let mut removed = 0;
+    for path in entries.filter_map(|it| Some(it.ok()?.path())) {
+        std::fs::remove_file(&path).map_err(|error| Failure::erase(format!("{}: {error}", path.display())))?;
+        removed += 1;
+    }
+    Ok(json!({ "removed": removed }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::disk::tests::blank;
@@ -89,5 +124,14 @@ mod tests {
         disk.compare(5 << 20, b"data").unwrap();
         assert!(gpt::GptConfig::new().open(file.path()).is_err(), "no partition table is left, nor its backup");
         metadata(file.path(), &Progress::default()).unwrap();
+    }
+    #[test]
+    fn a_file_standing_for_a_disk_is_discarded_whole() {
+        let file = blank(16);
+        let disk = Disk::open(file.path()).unwrap();
+        disk.write_at(0, &image(8)).unwrap();
+        let result = express(file.path(), &Progress::default()).unwrap();
+        assert_eq!(result[file.path().display().to_string()]["how"], "discard");
+        disk.verify_zero(None).unwrap();
     }
 }

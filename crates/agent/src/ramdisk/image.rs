@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use md5::Md5;
 use net::http::{Client, Request};
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 use super::commands::Progress;
 use super::disk::{BLOCK, BLOCK_BYTES, Disk, DiskError, length};
 use super::failure::{Failure, chain};
+use super::unpack::{Packing, Piece, Source, Stop, UnpackError};
 
 /// How often a download is tried.
 const TRIES: usize = 10;
@@ -40,9 +40,15 @@ pub struct ImageInfo {
     /// Where it can be had; tried in turn.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// Only `raw` is written.
+    /// Only `raw` is written; the control plane converts the others.
     #[serde(default)]
     pub disk_format: String,
+    /// `compressed`, as Glance calls it: the image is packed, its first bytes say how.
+    #[serde(default)]
+    pub container_format: Option<String>,
+    /// `zstd` or `gzip`: how the image is packed.
+    #[serde(default)]
+    pub compression: Option<String>,
     /// `sha512`, `sha256` or `md5`.
     #[serde(default)]
     pub os_hash_algo: Option<String>,
@@ -109,8 +115,10 @@ pub struct Image {
     name: String,
     urls: Vec<String>,
     algorithm: Algorithm,
+    /// Of the image as it comes or, if it is packed, of either form.
     digest: String,
     size: Option<u64>,
+    packing: Packing,
 }
 
 impl ImageInfo {
@@ -122,6 +130,15 @@ impl ImageInfo {
         if self.disk_format != "raw" {
             return Err(Failure::image(format!("disk format '{}' is not supported, only 'raw' is", self.disk_format)));
         }
+        let packing = match (self.compression.as_deref(), self.container_format.as_deref()) {
+            (Some("zstd"), _) => Packing::Zstd,
+            (Some("gzip"), _) => Packing::Gzip,
+            (Some(other), _) if !other.is_empty() => {
+                return Err(Failure::image(format!("compression '{other}' is not supported, only 'zstd' and 'gzip' are")));
+            }
+            (_, Some("compressed")) => Packing::ByMagic,
+            _ => Packing::No,
+        };
         if self.urls.is_empty() {
             return Err(Failure::params("image_info.urls is empty"));
         }
@@ -141,7 +158,7 @@ impl ImageInfo {
         if digest.len() != algorithm.digits() || !digest.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(Failure::params(format!("the digest is not a {} in hexadecimal", algorithm.name())));
         }
-        Ok(Image { name: self.id, urls: self.urls, algorithm, digest, size: self.size })
+        Ok(Image { name: self.id, urls: self.urls, algorithm, digest, size: self.size, packing })
     }
 }
 
@@ -154,15 +171,6 @@ pub struct Written {
     pub verified: String,
 }
 
-enum Piece {
-    /// The next bytes.
-    Data(Bytes),
-    /// The server cannot go on in the middle: all over again.
-    Restart,
-    /// That was all. Without it the download broke off.
-    End,
-}
-
 /// Downloads the image to the disk and proves it: the digest on the way, then the digest of what the disk gives back.
 ///
 /// # Errors
@@ -171,10 +179,10 @@ pub async fn write(device: &Path, image: Image, progress: &Arc<Progress>) -> Res
     let size_of = device.to_owned();
     let disk = blocking(move || Disk::open(&size_of).map_err(|error| Failure::device(chain(&error)))).await?;
     let capacity = disk.size();
-    if let Some(size) = image.size {
-        fits(size, capacity, &image.name)?;
-    }
-    progress.begin("write", image.size.unwrap_or(0));
+    // Of a packed image only the number of bytes that come is known.
+    let size = image.size.filter(|_| image.packing == Packing::No);
+    fits(size.unwrap_or(0), capacity, &image.name)?;
+    progress.begin("write", size.unwrap_or(0));
     let (pieces, queue) = mpsc::channel(QUEUE);
     let image = Arc::new(image);
     let writer = tokio::task::spawn_blocking({
@@ -272,7 +280,9 @@ async fn fetch(
         _ => return Err(TryError::Again(format!("HTTP status {status}"))),
     }
     let announced = header("content-length").and_then(|value| value.parse::<u64>().ok()).map(|rest| have.saturating_add(rest));
-    if let Some(total) = announced {
+    if let Some(total) = announced
+        && image.packing == Packing::No
+    {
         fits(total, capacity, &image.name).map_err(TryError::Final)?;
         progress.set_total(total);
     }
@@ -293,41 +303,39 @@ fn consume(disk: &Disk, image: &Image, mut queue: mpsc::Receiver<Piece>, progres
     // Neither an old partition table nor its backup may outlive the first byte of a new image.
     disk.zero(0, BLOCK_BYTES, None).map_err(failed)?;
     disk.zero(disk.size() - BLOCK_BYTES, BLOCK_BYTES, None).map_err(failed)?;
-    let mut sink = Sink { disk, hasher: image.algorithm.hasher(), head: None, block: Vec::with_capacity(BLOCK), at: 0 };
-    let mut ended = false;
-    while let Some(piece) = queue.blocking_recv() {
-        match piece {
-            Piece::Data(bytes) => {
-                let end = sink.at + length(&sink.block) + length(&bytes);
-                fits(end, disk.size(), &image.name)?;
-                sink.take(&bytes).map_err(failed)?;
-                progress.set(sink.at);
+    let (head, raw, came) = loop {
+        let mut sink = Sink { disk, hasher: image.algorithm.hasher(), head: None, block: Vec::with_capacity(BLOCK), at: 0 };
+        let mut source = Source::new(&mut queue, image.algorithm.hasher());
+        let poured = source.pour(image.packing, |bytes| {
+            let end = sink.at + length(&sink.block) + length(bytes);
+            fits(end, disk.size(), &image.name)?;
+            sink.take(bytes).map_err(failed)?;
+            progress.set(sink.at);
+            Ok(())
+        });
+        match poured {
+            Ok(()) => {
+                let head = sink.end().map_err(failed)?;
+                let raw = Stream { bytes: sink.at, digest: hex(&sink.hasher.finalize()) };
+                break (head, raw, Stream { bytes: source.bytes, digest: hex(&source.hasher.finalize()) });
             }
-            Piece::Restart => {
-                sink = Sink { disk, hasher: image.algorithm.hasher(), head: None, block: Vec::with_capacity(BLOCK), at: 0 };
-            }
-            Piece::End => {
-                ended = true;
-                break;
-            }
+            Err(UnpackError::Stopped(Stop::Restart)) => {}
+            Err(UnpackError::Stopped(_)) => return Err(Failure::download(&image.name, "it broke off")),
+            Err(UnpackError::Packing(error)) => return Err(Failure::image(format!("image {} cannot be unpacked: {error}", image.name))),
+            Err(UnpackError::Taker(failure)) => return Err(failure),
         }
+    };
+    progress.set(raw.bytes);
+    if let Some(promised) = image.size.filter(|size| *size != came.bytes && *size != raw.bytes) {
+        return Err(Failure::checksum(format!("image {} has {} bytes, {promised} were promised", image.name, came.bytes)));
     }
-    if !ended {
-        return Err(Failure::download(&image.name, "it broke off"));
-    }
-    let head = sink.end().map_err(failed)?;
-    let (bytes, digest) = (sink.at, hex(&sink.hasher.finalize()));
-    progress.set(bytes);
-    if image.size.is_some_and(|size| size != bytes) {
-        let promised = image.size.unwrap_or(0);
-        return Err(Failure::checksum(format!("image {} has {bytes} bytes, {promised} were promised", image.name)));
-    }
-    if digest != image.digest {
-        let text = format!("image {}: {} is {digest}, {} was promised", image.name, image.algorithm.name(), image.digest);
+    // A packed image may be described as it is stored or as it is meant to be on the disk.
+    if image.digest != came.digest && image.digest != raw.digest {
+        let text = format!("image {}: {} is {}, {} was promised", image.name, image.algorithm.name(), came.digest, image.digest);
         return Err(Failure::checksum(text));
     }
     disk.write_at(0, &head).map_err(failed)?;
-    let proven = prove(disk, image, bytes, progress);
+    let proven = prove(disk, image.algorithm, &raw, progress);
     if proven.is_err() {
         // Best effort: the reason that matters is the one already found.
         if let Err(error) = disk.zero(0, BLOCK_BYTES, None).and_then(|()| disk.settle()) {
@@ -337,28 +345,34 @@ fn consume(disk: &Disk, image: &Image, mut queue: mpsc::Receiver<Piece>, progres
     proven
 }
 
-fn prove(disk: &Disk, image: &Image, bytes: u64, progress: &Progress) -> Result<Written, Failure> {
+/// What came, or what was written.
+struct Stream {
+    bytes: u64,
+    digest: String,
+}
+
+fn prove(disk: &Disk, algorithm: Algorithm, written: &Stream, progress: &Progress) -> Result<Written, Failure> {
     let failed = |error: DiskError| Failure::write(chain(&error));
+    let Stream { bytes, digest: expected } = written;
     disk.settle().map_err(failed)?;
-    progress.begin("verify", bytes);
-    let mut hasher = image.algorithm.hasher();
-    disk.scan(0, bytes, |at, piece| {
+    progress.begin("verify", *bytes);
+    let mut hasher = algorithm.hasher();
+    disk.scan(0, *bytes, |at, piece| {
         hasher.update(piece);
         progress.set(at + length(piece));
         Ok(())
     })
     .map_err(failed)?;
     let digest = hex(&hasher.finalize());
-    if digest != image.digest {
+    if digest != *expected {
         let text = format!(
-            "{} does not give back what was written: {} of {bytes} bytes is {digest}, {} was written",
+            "{} does not give back what was written: {} of {bytes} bytes is {digest}, {expected} was written",
             disk.path().display(),
-            image.algorithm.name(),
-            image.digest
+            algorithm.name(),
         );
         return Err(Failure::checksum(text));
     }
-    Ok(Written { bytes, verified: format!("{}:{digest}", image.algorithm.name()) })
+    Ok(Written { bytes: *bytes, verified: format!("{}:{digest}", algorithm.name()) })
 }
 
 struct Sink<'a> {
@@ -408,6 +422,8 @@ impl Sink<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::super::disk::tests::blank;
     use super::*;
 
@@ -420,6 +436,7 @@ mod tests {
             algorithm: Algorithm::Sha256,
             digest: hex(&hasher.finalize()),
             size: None,
+            packing: Packing::No,
         }
     }
 
@@ -453,6 +470,39 @@ mod tests {
             assert!(written.verified.starts_with("sha256:"));
             disk.compare(0, &bytes).unwrap();
         }
+    }
+
+    #[test]
+    fn a_packed_image_is_written_unpacked_and_known_by_either_digest() {
+        let raw = pattern(3 * BLOCK + 77);
+        let sides = [(Packing::Zstd, super::super::unpack::tests::zstd(&raw)), (Packing::ByMagic, super::super::unpack::tests::gzip(&raw))];
+        for (packing, packed) in sides {
+            for described in [&raw, &packed] {
+                let file = blank(8);
+                let disk = Disk::open(file.path()).unwrap();
+                let mut pieces = split(&packed[..packed.len() / 2], 4_001);
+                pieces.push(Piece::Restart);
+                pieces.extend(split(&packed, 4_001));
+                pieces.push(Piece::End);
+                let mut image = image_of(described);
+                image.packing = packing;
+                image.size = Some(length(described));
+                let written = run(&disk, &image, pieces).unwrap();
+                assert_eq!((written.bytes, written.verified), (length(&raw), format!("sha256:{}", image_of(&raw).digest)));
+                disk.compare(0, &raw).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_packed_image_that_would_not_fit_stops_there() {
+        let mut image = image_of(b"");
+        image.packing = Packing::Zstd;
+        let file = blank(4);
+        let disk = Disk::open(file.path()).unwrap();
+        let mut pieces = split(&super::super::unpack::tests::zstd(&vec![0; 64 << 20]), 1 << 20);
+        pieces.push(Piece::End);
+        assert_eq!(run(&disk, &image, pieces).unwrap_err().kind, "InvalidImage");
     }
 
     #[test]
@@ -502,10 +552,11 @@ mod tests {
         let bytes = pattern(2 * BLOCK + 9);
         let image = image_of(&bytes);
         disk.write_at(0, &bytes).unwrap();
-        assert_eq!(prove(&disk, &image, length(&bytes), &Progress::default()).unwrap().bytes, length(&bytes));
+        let written = Stream { bytes: length(&bytes), digest: image.digest };
+        assert_eq!(prove(&disk, image.algorithm, &written, &Progress::default()).unwrap().bytes, length(&bytes));
         // A byte that the storage lost, behind our back.
         disk.write_at(2 << 20, &[0xff]).unwrap();
-        let failure = prove(&disk, &image, length(&bytes), &Progress::default()).unwrap_err();
+        let failure = prove(&disk, image.algorithm, &written, &Progress::default()).unwrap_err();
         assert_eq!(failure.kind, "ImageChecksumError");
         assert!(failure.details.contains("does not give back what was written"), "{failure}");
     }
@@ -520,6 +571,7 @@ mod tests {
         assert_eq!(ok.unwrap().digest, "a".repeat(128));
         for bad in [
             serde_json::json!({"urls": url, "disk_format": "qcow2", "checksum": "0".repeat(32)}),
+            serde_json::json!({"urls": url, "disk_format": "raw", "compression": "lzma", "checksum": "0".repeat(32)}),
             serde_json::json!({"urls": [], "disk_format": "raw", "checksum": "0".repeat(32)}),
             serde_json::json!({"urls": url, "disk_format": "raw"}),
             serde_json::json!({"urls": url, "disk_format": "raw", "os_hash_algo": "crc", "os_hash_value": "00"}),

@@ -17,11 +17,24 @@ pub enum Ending {
     PowerOff,
     /// The machine boots again.
     Reboot,
+    /// The machine stays in the ramdisk, which is its tenant's now: no commands are taken any more.
+    Rescue,
+    /// The machine stays as it is, cut off from every network.
+    Lockdown,
 }
 
 /// Whether this process is the first of its machine (or of its process namespace).
 pub fn is_first() -> bool {
     std::process::id() == 1
+}
+
+/// Whether this is the first process of a whole machine, and not of a container or a simulated machine. Only then all disks that
+/// can be seen are the machine's own.
+pub fn is_machine() -> bool {
+    // PROC_PID_INIT_INO of linux/proc_ns.h: the namespace that the kernel starts with.
+    const FIRST_NAMESPACE: u64 = 0xefff_fffc;
+    let namespace = std::fs::metadata("/proc/self/ns/pid");
+    is_first() && namespace.is_ok_and(|it| std::os::unix::fs::MetadataExt::ino(&it) == FIRST_NAMESPACE)
 }
 
 /// Mounts what is missing of /proc, /sys and /dev and brings up the loopback.
@@ -37,8 +50,27 @@ pub fn prepare() {
             tracing::warn!(target, %error, "could not mount");
         }
     }
+    load_modules(Path::new("/modules"));
     if let Err(error) = super::kernel::set_up("lo") {
         tracing::warn!(%error, "could not bring up the loopback");
+    }
+}
+
+/// Loads the kernel modules that the ramdisk brings, in the order of their names. Ramdisks without a kernel of their own bring none.
+fn load_modules(folder: &Path) {
+    let mut paths: Vec<_> = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.flatten().map(|it| it.path()).collect(),
+        Err(_none) => return,
+    };
+    paths.sort();
+    for path in paths {
+        let loaded = std::fs::File::open(&path)
+            .and_then(|file| nix::kmod::finit_module(&file, c"", nix::kmod::ModuleInitFlags::empty()).map_err(std::io::Error::from));
+        match loaded {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(nix::libc::EEXIST) => {}
+            Err(error) => tracing::warn!(module = %path.display(), %error, "could not load"),
+        }
     }
 }
 
@@ -88,6 +120,7 @@ pub fn end(ending: Ending) {
     let mode = match ending {
         Ending::PowerOff => RebootMode::RB_POWER_OFF,
         Ending::Reboot => RebootMode::RB_AUTOBOOT,
+        Ending::Rescue | Ending::Lockdown => return,
     };
     let Err(errno) = reboot(mode);
     tracing::warn!(%errno, ?ending, "the kernel refused; the process ends instead");

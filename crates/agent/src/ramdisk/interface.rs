@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use net::dhcp_client::{self, Ask, DhcpError, Lease};
 use nix::net::if_::InterfaceFlags;
 
 use super::kernel;
+use super::medium::Static;
 
 /// How long one round of DHCP may take.
 const DHCP_DEADLINE: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// First IPv4 address.
     pub address: Option<Ipv4Addr>,
+    /// First IPv6 address.
+    pub address6: Option<Ipv6Addr>,
     /// Whether there is a link.
     pub carrier: bool,
     /// Whether it is the loopback.
@@ -82,6 +85,9 @@ pub fn list() -> Result<Vec<Interface>, NetworkError> {
         if let Some(ip) = address.as_sockaddr_in() {
             interface.address.get_or_insert(ip.ip());
         }
+        if let Some(ip) = address.as_sockaddr_in6() {
+            interface.address6.get_or_insert(ip.ip());
+        }
     }
     Ok(order.iter().filter_map(|name| found.remove(name)).collect())
 }
@@ -124,12 +130,23 @@ pub fn obtain(interface: &Interface) -> Result<Lease, NetworkError> {
     Ok(lease)
 }
 
+/// Brings the interface up with an address that is known beforehand. Blocking, quick; repeatable.
+///
+/// # Errors
+/// [`NetworkError::Configure`].
+pub fn take(interface: &Interface, known: &Static) -> Result<(), NetworkError> {
+    let configure = |source| NetworkError::Configure { name: interface.name.clone(), source };
+    kernel::set_up(&interface.name).map_err(configure)?;
+    kernel::set_address(&interface.name, known.address, known.prefix).map_err(configure)?;
+    known.router.map_or(Ok(()), kernel::add_default_route).map_err(configure)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn interface(name: &str, last: u8, carrier: bool) -> Interface {
-        Interface { name: name.into(), mac: [0x52, 0x54, 0, 0, 0, last], address: None, carrier, loopback: name == "lo" }
+        Interface { name: name.into(), mac: [0x52, 0x54, 0, 0, 0, last], carrier, loopback: name == "lo", ..Interface::default() }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,8 +16,10 @@ nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_if_address, libc::SIOCSIFADDR, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_if_netmask, libc::SIOCSIFNETMASK, libc::ifreq);
 nix::ioctl_write_ptr_bad!(add_route, libc::SIOCADDRT, libc::rtentry);
+// BLKDISCARD of linux/fs.h.
+nix::ioctl_write_ptr_bad!(discard_range, nix::request_code_none!(0x12, 119), [u64; 2]);
 
-fn control() -> io::Result<std::os::fd::OwnedFd> {
+fn control() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
 }
 
@@ -47,13 +49,26 @@ fn request(name: &str, address: Ipv4Addr) -> io::Result<libc::ifreq> {
 /// # Errors
 /// As the kernel says.
 pub fn set_up(name: &str) -> io::Result<()> {
+    switch(name, true)
+}
+
+/// Takes an interface down.
+///
+/// # Errors
+/// As the kernel says.
+pub fn set_down(name: &str) -> io::Result<()> {
+    switch(name, false)
+}
+
+fn switch(name: &str, on: bool) -> io::Result<()> {
     let control = control()?;
     let mut request = request(name, Ipv4Addr::UNSPECIFIED)?;
     // SAFETY: `request` is a whole `ifreq` that outlives the call; the kernel writes the flags into its union.
     unsafe { get_flags(control.as_raw_fd(), &raw mut request) }?;
     // SAFETY: the kernel has just made the flags the valid member of the union; any bit pattern is a valid integer.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
-    request.ifr_ifru.ifru_flags = flags | libc::c_short::try_from(libc::IFF_UP).unwrap_or_default();
+    let up = libc::c_short::try_from(libc::IFF_UP).unwrap_or_default();
+    request.ifr_ifru.ifru_flags = if on { flags | up } else { flags & !up };
     // SAFETY: `request` is a whole `ifreq` that outlives the call; the kernel only reads it.
     unsafe { set_flags(control.as_raw_fd(), &raw const request) }?;
     Ok(())
@@ -91,6 +106,63 @@ pub fn add_default_route(router: Ipv4Addr) -> io::Result<()> {
         Ok(_) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Opens a socket that receives the frames of one Ethernet type on one interface, those to `groups` included, each with its
+/// header.
+///
+/// # Errors
+/// As the kernel says; it wants the right to open raw sockets.
+pub fn listen(name: &str, ethertype: u16, groups: &[[u8; 6]]) -> io::Result<OwnedFd> {
+    let index = i32::try_from(nix::net::if_::if_nametoindex(name)?).map_err(io::Error::other)?;
+    // Without a type at first, so that nothing arrives before the socket is bound to its interface.
+    // SAFETY: socket(2) takes three numbers and touches no memory of ours.
+    let socket = Errno::result(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: `socket` was just opened and belongs to nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    for group in groups {
+        let mut address = [0; 8];
+        for (place, byte) in address.iter_mut().zip(group) {
+            *place = *byte;
+        }
+        let member = libc::packet_mreq {
+            mr_ifindex: index,
+            mr_type: libc::PACKET_MR_MULTICAST.try_into().unwrap_or_default(),
+            mr_alen: 6,
+            mr_address: address,
+        };
+        // SAFETY: `member` is a whole `packet_mreq` of the size given, and outlives the call.
+        let joined = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const member).cast(),
+                size_of_val(&member).try_into().unwrap_or_default(),
+            )
+        };
+        Errno::result(joined)?;
+    }
+    // SAFETY: `sockaddr_ll` is plain data of integers, for all of which zero is a valid value.
+    let mut bound: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    bound.sll_family = libc::AF_PACKET.try_into().unwrap_or_default();
+    bound.sll_protocol = ethertype.to_be();
+    bound.sll_ifindex = index;
+    // SAFETY: `bound` is a whole `sockaddr_ll` of the size given, and outlives the call.
+    let done = unsafe { libc::bind(socket.as_raw_fd(), (&raw const bound).cast(), size_of_val(&bound).try_into().unwrap_or_default()) };
+    Errno::result(done)?;
+    Ok(socket)
+}
+
+/// Tells a block device that none of its data is wanted any more. Whether it forgets them is its own affair.
+///
+/// # Errors
+/// As the kernel says; `EOPNOTSUPP` where the device cannot.
+pub fn discard(device: &std::fs::File, size: u64) -> io::Result<()> {
+    let range = [0, size];
+    // SAFETY: BLKDISCARD reads two 64-bit numbers, and `range` is that and outlives the call.
+    unsafe { discard_range(device.as_raw_fd(), &raw const range) }?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,17 +10,26 @@ mod cmdline;
 mod commands;
 mod configdrive;
 mod disk;
+mod disks;
 mod erase;
 mod failure;
 mod gpt;
 mod hardware;
 mod image;
 mod init;
+mod inspection;
 mod interface;
 mod kernel;
+mod lldp;
+mod logs;
+mod medium;
+mod nvme;
+mod rescue;
 mod server;
 mod steps;
 mod tls;
+mod tpm;
+mod unpack;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,12 +45,20 @@ use cmdline::Cmdline;
 use failure::chain;
 use init::Ending;
 use interface::{Interface, NetworkError};
+use lldp::Heard;
+use medium::Medium;
 
 /// How long lookup is tried before DHCP is asked again: the lease may have run out, or the switch port may have moved to
 /// another network.
 const LOOKUP_ROUND: Duration = Duration::from_secs(300);
 /// Shortest time between heartbeats that nothing caused.
 const SHORTEST_BEAT: Duration = Duration::from_millis(500);
+/// How long neighbours are listened for unless the kernel command line says otherwise: switches speak every 30 s.
+const LLDP_PATIENCE: Duration = Duration::from_secs(30);
+/// However long it says.
+const LONGEST_LLDP: Duration = Duration::from_secs(300);
+/// How often a rescued machine renews its address.
+const RENEWAL: Duration = Duration::from_secs(300);
 /// Time for running work to stop at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -63,11 +80,14 @@ pub struct RamdiskArgs {
     /// Use the address that the interface already has
     #[arg(long)]
     pub no_dhcp: bool,
+    /// Folder for the rescue user's password [default: /etc where this is process 1, else rescue is refused]
+    #[arg(long, value_name = "FOLDER")]
+    pub etc: Option<PathBuf>,
 }
 
 impl Default for RamdiskArgs {
     fn default() -> Self {
-        Self { cmdline: "/proc/cmdline".into(), device: "/dev/vda".into(), interface: None, listen: 9999, no_dhcp: false }
+        Self { cmdline: "/proc/cmdline".into(), device: "/dev/vda".into(), interface: None, listen: 9999, no_dhcp: false, etc: None }
     }
 }
 
@@ -116,10 +136,19 @@ fn session(args: &RamdiskArgs, first: bool) -> anyhow::Result<Ending> {
 
 async fn agent(args: &RamdiskArgs) -> anyhow::Result<Ending> {
     let text = std::fs::read_to_string(&args.cmdline).with_context(|| format!("reading {}", args.cmdline.display()))?;
-    let cmdline = Cmdline::parse(&text);
+    let mut cmdline = Cmdline::parse(&text);
+    let medium = if init::is_machine() {
+        tokio::task::spawn_blocking(medium::find).await.ok().flatten().unwrap_or_default()
+    } else {
+        Medium::default()
+    };
+    if let Some(parameters) = &medium.parameters {
+        cmdline.read(parameters);
+    }
     let base = cmdline.api_url.clone().with_context(|| format!("{} has no ipa-api-url", args.cmdline.display()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = base, device = %args.device.display(), "the ramdisk agent started");
-    let (interface, address, api, node) = introduce(args, &cmdline, &base).await;
+    let whole = init::is_machine();
+    let Introduced { interface, address, api, node, heard } = introduce(args, &cmdline, &medium, &base, whole).await;
 
     let ip = IpAddr::V4(address);
     let identity = tls::identity(ip).context("making the command server's certificate")?;
@@ -128,30 +157,87 @@ async fn agent(args: &RamdiskArgs) -> anyhow::Result<Ending> {
     let (ending, mut ended) = watch::channel(None);
     let commands = commands::Commands::default();
     let finished = commands.finished();
-    let machine = Arc::new(steps::Machine { device: args.device.clone(), interface, commands, ending });
+    let machine = Arc::new(steps::Machine {
+        device: args.device.clone(),
+        whole,
+        interface: interface.clone(),
+        heard,
+        etc: args.etc.clone().or_else(|| init::is_first().then(|| "/etc".into())),
+        tpm: cmdline.tpm.as_deref().and_then(tpm::Place::parse).unwrap_or_default(),
+        commands,
+        ending,
+    });
     let server = Arc::new(server::Server::new(machine, &node.token));
     tracing::info!(node = %node.uuid, callback_url, "the command server listens");
-    tokio::select! {
+    let ending = tokio::select! {
         () = server.serve(listener, Arc::clone(&identity.config)) => anyhow::bail!("the command server stopped"),
         () = beat(&api, &node, &callback_url, &identity.certificate, finished) => anyhow::bail!("the heartbeats stopped"),
-        ending = ended.wait_for(Option::is_some) => {
-            let ending = ending.ok().and_then(|it| *it);
-            Ok(ending.unwrap_or(Ending::PowerOff))
+        ending = ended.wait_for(Option::is_some) => ending.ok().and_then(|it| *it).unwrap_or(Ending::PowerOff),
+    };
+    // From here on nobody listens and nobody is told.
+    match ending {
+        Ending::PowerOff | Ending::Reboot => Ok(ending),
+        Ending::Rescue => stay(args, &interface).await,
+        Ending::Lockdown => {
+            for other in interface::list().unwrap_or_default().iter().filter(|_| init::is_first()) {
+                if let Err(error) = kernel::set_down(&other.name) {
+                    tracing::error!(interface = other.name, %error, "the interface could not be taken down");
+                }
+            }
+            tracing::info!("the machine is cut off");
+            std::future::pending().await
         }
     }
 }
 
-/// Gets an address and learns which node this is; goes on until both are done.
-async fn introduce(args: &RamdiskArgs, cmdline: &Cmdline, base: &str) -> (Interface, std::net::Ipv4Addr, Api, Node) {
-    let mut backoff = Backoff::default();
+/// Keeps the machine in the ramdisk, on whichever network it is put on next.
+async fn stay(args: &RamdiskArgs, interface: &Interface) -> ! {
+    tracing::info!(interface = interface.name, "the machine stays in the ramdisk for its tenant");
     loop {
-        match connect(args, cmdline).await {
+        let asking = interface.clone();
+        let wait = if args.no_dhcp {
+            RENEWAL
+        } else {
+            match tokio::task::spawn_blocking(move || interface::obtain(&asking)).await {
+                Ok(Ok(lease)) => {
+                    tracing::info!(address = %lease.address, "the machine has an address");
+                    RENEWAL
+                }
+                _ => Duration::from_secs(5),
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// What is known once the control plane knows the machine. No `Debug`: it holds the token.
+struct Introduced {
+    interface: Interface,
+    address: std::net::Ipv4Addr,
+    api: Api,
+    node: Node,
+    heard: Heard,
+}
+
+/// Gets an address, lets itself be inspected once if that is asked for, and learns which node this is; goes on until that is done.
+async fn introduce(args: &RamdiskArgs, cmdline: &Cmdline, medium: &Medium, base: &str, whole: bool) -> Introduced {
+    let mut backoff = Backoff::default();
+    let mut heard = None;
+    let mut known = None;
+    loop {
+        match connect(args, cmdline, medium).await {
             Ok((interface, address)) => {
                 tracing::info!(interface = interface.name, mac = interface.mac_text(), %address, "the machine has an address");
                 backoff = Backoff::default();
+                if heard.is_none() && !cmdline.inspection_urls.is_empty() {
+                    let (neighbours, node) = inspect(args, cmdline, &interface, whole).await;
+                    heard = Some(neighbours);
+                    known = node;
+                }
                 let mut api = Api::new(base);
-                if let Some(node) = look_up(&mut api, args, cmdline, &interface).await {
-                    return (interface, address, api, node);
+                let node = known.map(|it| it.to_string()).or_else(|| cmdline.node_uuid.clone());
+                if let Some(node) = look_up(&mut api, args, cmdline, &interface, node.as_deref()).await {
+                    return Introduced { interface, address, api, node, heard: heard.unwrap_or_default() };
                 }
             }
             Err(error) => {
@@ -163,7 +249,28 @@ async fn introduce(args: &RamdiskArgs, cmdline: &Cmdline, base: &str) -> (Interf
     }
 }
 
-async fn connect(args: &RamdiskArgs, cmdline: &Cmdline) -> Result<(Interface, std::net::Ipv4Addr), NetworkError> {
+/// Listens for neighbours and sends the inventory. Without success the agent goes on: its node may be known already.
+async fn inspect(args: &RamdiskArgs, cmdline: &Cmdline, interface: &Interface, whole: bool) -> (Heard, Option<uuid::Uuid>) {
+    let patience = cmdline.lldp_timeout.unwrap_or(LLDP_PATIENCE).min(LONGEST_LLDP);
+    let heard = tokio::task::spawn_blocking(move || inspection::neighbours(patience)).await.unwrap_or_default();
+    let disks = steps::disks_of(&args.device, whole);
+    let described: Vec<_> = disks.iter().filter_map(|it| disks::describe(it)).collect();
+    let root = if args.device.exists() { Some(args.device.clone()) } else { disks::choose(&described, None).ok() };
+    let node = inspection::inspect(&cmdline.inspection_urls, disks, root, interface, &heard).await.unwrap_or_else(|error| {
+        tracing::error!(error, "inspection failed; going on without it");
+        None
+    });
+    (heard, node)
+}
+
+async fn connect(args: &RamdiskArgs, cmdline: &Cmdline, medium: &Medium) -> Result<(Interface, std::net::Ipv4Addr), NetworkError> {
+    // A medium that names an interface's address has the word; a network that needs it has no DHCP.
+    for interface in interface::list()? {
+        if let Some(known) = medium.addresses.iter().find(|it| it.mac == interface.mac_text()) {
+            interface::take(&interface, known)?;
+            return Ok((interface, known.address));
+        }
+    }
     let interface = interface::choose(&interface::list()?, args.interface.as_deref(), cmdline.boot_mac.as_deref())?;
     if args.no_dhcp {
         let address = interface.address.ok_or_else(|| NetworkError::NoAddress(interface.name.clone()))?;
@@ -177,13 +284,13 @@ async fn connect(args: &RamdiskArgs, cmdline: &Cmdline) -> Result<(Interface, st
 }
 
 /// Asks for the node until it is known, or `None` when it is time to look at the address again.
-async fn look_up(api: &mut Api, args: &RamdiskArgs, cmdline: &Cmdline, interface: &Interface) -> Option<Node> {
+async fn look_up(api: &mut Api, args: &RamdiskArgs, cmdline: &Cmdline, interface: &Interface, known: Option<&str>) -> Option<Node> {
     let since = Instant::now();
     let mut backoff = Backoff::default();
     while since.elapsed() < LOOKUP_ROUND {
         let macs = known_by(args, interface);
         let outcome = match api.negotiate().await {
-            Ok(()) => api.lookup(&macs, cmdline.node_uuid.as_deref(), cmdline.agent_token.as_deref()).await,
+            Ok(()) => api.lookup(&macs, known, cmdline.agent_token.as_deref()).await,
             Err(error) => Err(error),
         };
         match outcome {

@@ -1,19 +1,46 @@
 //! Bare metal (Ironic v1).
 
 mod access;
+mod action;
+mod allocation;
+mod chassis;
+mod children;
+mod conductor;
+mod configdrive;
+mod deploy_template;
 mod driver;
+mod events;
+mod facts;
+mod history;
+mod inspection;
+mod inspection_rule;
+mod management;
 mod node;
 mod node_fields;
+mod node_list;
+mod node_write;
 pub(crate) mod policies;
 mod port;
+mod portgroup;
+mod provision;
 mod ramdisk;
+mod resource;
+mod runbook;
+mod shard;
 mod states;
+mod traits;
+mod validate;
+mod vendor;
+mod verb_steps;
 mod versions;
 mod vif;
+mod vmedia;
+mod volume;
+mod words;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
@@ -21,6 +48,7 @@ use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::App;
 use crate::caller::Caller;
@@ -53,32 +81,44 @@ fn base(app: &App, headers: &HeaderMap) -> String {
 
 /// All of `/baremetal`.
 pub fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/v1/nodes", get(node::list).post(node::create))
-        .route("/v1/nodes/detail", get(node::list_detail))
-        .route("/v1/nodes/{node}", get(node::show).patch(node::update).delete(node::delete))
-        .route("/v1/nodes/{node}/states", get(states::show))
-        .route("/v1/nodes/{node}/states/power", put(states::power))
-        .route("/v1/nodes/{node}/states/provision", put(states::provision))
-        .route("/v1/nodes/{node}/maintenance", put(states::set_maintenance).delete(states::unset_maintenance))
-        .route("/v1/nodes/{node}/validate", get(states::validate))
-        .route("/v1/nodes/{node}/history", get(states::history))
-        .route("/v1/nodes/{node}/history/{event}", get(states::history_event))
-        .route("/v1/nodes/{node}/ports", get(states::ports))
-        .route("/v1/nodes/{node}/vifs", get(vif::list).post(vif::attach))
-        .route("/v1/nodes/{node}/vifs/{vif}", delete(vif::detach))
-        .route("/v1/ports", get(port::list).post(port::create))
-        .route("/v1/ports/detail", get(port::list_detail))
-        .route("/v1/ports/{port}", get(port::show).patch(port::update).delete(port::delete))
-        .route("/v1/drivers", get(driver::list))
-        .route("/v1/drivers/{driver}", get(driver::show))
-        .route("/v1/drivers/{driver}/properties", get(driver::properties));
-    finished(routes.merge(agent_routes()), app)
+    finished(node_routes().merge(resource::routes()).merge(agent_routes()), app)
+}
+
+/// Nodes and what is done to them.
+fn node_routes() -> Router<Arc<App>> {
+    let one = Router::new()
+        .route("/", get(node::show).patch(node::update).delete(node::delete))
+        .route("/states", get(states::show))
+        .route("/states/power", put(states::power))
+        .route("/states/provision", put(provision::provision))
+        .route("/states/raid", put(states::raid))
+        .route("/states/boot_mode", put(states::boot_mode))
+        .route("/states/secure_boot", put(states::secure_boot))
+        .route("/states/console", get(states::console).put(states::set_console))
+        .route("/maintenance", put(states::set_maintenance).delete(states::unset_maintenance))
+        .route("/validate", get(validate::show))
+        .route("/history", get(history::list))
+        .route("/history/{event}", get(history::show))
+        .route("/vifs", get(vif::list).post(vif::attach))
+        .route("/vifs/{vif}", delete(vif::detach))
+        .route("/traits", get(traits::list).put(traits::replace).delete(traits::clear))
+        .route("/traits/{trait}", put(traits::add).delete(traits::remove))
+        .route("/bios", get(facts::bios))
+        .route("/bios/{setting}", get(facts::bios_setting))
+        .route("/firmware", get(facts::firmware))
+        .route("/inventory", get(facts::inventory))
+        .route("/children", get(children::list));
+    Router::new()
+        .route("/v1/nodes", get(node_list::list).post(node::create))
+        .route("/v1/nodes/detail", get(node_list::list_detail))
+        .route("/v1/nodes/validate", get(validate::by_query))
+        .nest("/v1/nodes/{node}", one.merge(management::routes()).merge(vmedia::routes()).merge(vendor::routes()))
+        .route("/v1/events", post(events::post))
 }
 
 /// What a ramdisk may call.
 pub fn agent_router(app: Arc<App>) -> Router {
-    finished(agent_routes(), app)
+    finished(agent_routes(), app).layer(axum::Extension(ramdisk::Provisioning))
 }
 
 fn agent_routes() -> Router<Arc<App>> {
@@ -87,22 +127,43 @@ fn agent_routes() -> Router<Arc<App>> {
         .route("/v1", get(document))
         .route("/v1/lookup", get(ramdisk::lookup))
         .route("/v1/heartbeat/{node}", post(ramdisk::heartbeat))
+        .route("/v1/continue_inspection", post(inspection::proceed).layer(DefaultBodyLimit::max(inspection::MAX_BODY)))
 }
 
 fn finished(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
-    routes
-        .fallback(|| async { Failure::NoRoute })
-        .method_not_allowed_fallback(|| async { Failure::MethodNotAllowed })
-        .layer(from_fn(negotiate))
-        .with_state(app)
+    let routes = routes.method_not_allowed_fallback(|| async { Failure::MethodNotAllowed });
+    let known = routes.clone().fallback(nothing_here).with_state(Arc::clone(&app));
+    routes.fallback(move |request: Request| unversioned(known.clone(), request)).layer(from_fn(negotiate)).with_state(app)
+}
+
+async fn nothing_here() -> Failure {
+    Failure::NoRoute
+}
+
+/// Paths without `/v1` mean the same as with it.
+async fn unversioned(known: Router, mut request: Request) -> Response {
+    let path = request.uri().path();
+    if path == "/v1" || path.starts_with("/v1/") || path.starts_with("/v2") {
+        return nothing_here().await.into_response();
+    }
+    let text = request.uri().query().map_or_else(|| format!("/v1{path}"), |query| format!("/v1{path}?{query}"));
+    match text.parse::<http::Uri>() {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(_) => return nothing_here().await.into_response(),
+    }
+    match known.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 async fn root(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     Json(versions::root(&base(&app, &headers))).into_response()
 }
 
-async fn document(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    Json(versions::document(&base(&app, &headers))).into_response()
+async fn document(State(app): State<Arc<App>>, headers: HeaderMap, minor: Option<axum::Extension<Minor>>) -> Response {
+    let minor = minor.map_or(Minor(RANGE.min.1), |it| it.0);
+    Json(versions::document(&base(&app, &headers), minor)).into_response()
 }
 
 /// The version a request asks for, by Ironic's own header or the one all services share.
@@ -138,7 +199,11 @@ fn refusal(refused: &Refused) -> Failure {
     let why = match refused {
         Refused::Malformed(text) => format!("Invalid value for X-OpenStack-Ironic-API-Version: '{text}'."),
         Refused::Outside(Version(major, minor)) => {
-            format!("Version {major}.{minor} was requested but the requested API version is not supported.")
+            let why = match *major == min.0 {
+                true => "was requested but the minor version is not supported by this service",
+                false => "was requested but the major version is not supported by this service",
+            };
+            format!("Version {major}.{minor} {why}.")
         }
     };
     Failure::NotAcceptable(format!("{why} The supported version range is: [{min}, {max}]."))
@@ -148,6 +213,15 @@ fn refusal(refused: &Refused) -> Failure {
 fn error(failure: &Failure) -> Value {
     if matches!(failure, Failure::Unauthorized(_)) {
         return json!({"error": {"code": 401, "title": "Unauthorized", "message": failure.message()}});
+    }
+    if let Failure::NoRoute | Failure::MethodNotAllowed = failure {
+        let status = failure.status();
+        // As Ironic's router says it, with the words that clients look for in all others.
+        let inner = json!({
+            "code": status.as_u16(), "title": status.canonical_reason(), "description": "",
+            "faultcode": "Client", "faultstring": failure.message(), "debuginfo": null,
+        });
+        return json!({ "error_message": inner.to_string() });
     }
     let who = if failure.status().is_server_error() { "Server" } else { "Client" };
     let inner = json!({"faultcode": who, "faultstring": failure.message(), "debuginfo": null});

@@ -1,12 +1,13 @@
-//! The fields of a node: how each is shown, since when, and how it is set.
+//! The fields of a node as they are shown, and since when. How they are set is in `node_write`.
 
-use model::baremetal::{Node, PowerVerb, shown_state};
+use model::baremetal::{Interface, Node, PlannedStep, ProvisionState, StepState, shown_state};
 use model::secret::Settings;
 use model::{Id, Object, Timestamp};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::versions::Minor;
-use crate::resource::value::boolean;
+pub(super) use super::access::valid_uuid;
+use super::versions::{CONDUCTOR, Minor};
 
 /// A node as one caller may see it.
 pub(super) struct Shown<'a> {
@@ -17,8 +18,6 @@ pub(super) struct Shown<'a> {
 }
 
 type Show = fn(&Shown<'_>) -> Value;
-type Raw = fn(&Object<Node>) -> Value;
-type Set = fn(&mut Object<Node>, Value) -> Result<(), String>;
 
 /// A field.
 pub(super) struct Field {
@@ -26,177 +25,185 @@ pub(super) struct Field {
     /// The minor version that brought it.
     pub since: Minor,
     pub show: Show,
-    /// How it is set, `Null` meaning that it is taken away, and the value a patch works on.
-    pub write: Option<(Raw, Set)>,
-    /// Cannot be changed while something is going on with the node.
-    pub steady: bool,
     /// Shown in lists that ask for no fields.
     pub brief: bool,
+    /// Lists can be sorted by it.
+    pub sorts: bool,
 }
 
 const fn field(name: &'static str, since: u16, show: Show) -> Field {
-    Field { name, since: Minor(since), show, write: None, steady: false, brief: false }
+    Field { name, since: Minor(since), show, brief: false, sorts: true }
+}
+
+/// A field that lists cannot be sorted by.
+const fn blob(name: &'static str, since: u16, show: Show) -> Field {
+    Field { name, since: Minor(since), show, brief: false, sorts: false }
 }
 
 impl Field {
-    const fn write(mut self, raw: Raw, set: Set) -> Self {
-        self.write = Some((raw, set));
-        self
-    }
-
-    const fn steady(mut self) -> Self {
-        self.steady = true;
-        self
-    }
-
     const fn brief(mut self) -> Self {
         self.brief = true;
         self
     }
 }
 
+macro_rules! interface {
+    ($name:literal, $interface:ident) => {
+        field($name, since(Interface::$interface), |it| json!(it.node.desired.interface(Interface::$interface)))
+    };
+}
+
+/// [`Interface::since`] where the compiler needs it.
+const fn since(interface: Interface) -> u16 {
+    match interface {
+        Interface::Network => 20,
+        Interface::Storage => 33,
+        Interface::Rescue => 38,
+        Interface::Bios => 40,
+        Interface::Firmware => 86,
+        _ => 31,
+    }
+}
+
 /// All of them (Source: Ironic API reference, "Nodes", and the microversion history).
 pub(super) static FIELDS: &[Field] = &[
     field("uuid", 1, |it| json!(it.node.id)).brief(),
-    field("name", 5, |it| name(it.node)).brief().write(name, |node, value| {
-        node.name = match optional_text(value, 255)? {
-            None => String::new(),
-            Some(name) => valid_name(name)?,
-        };
-        Ok(())
-    }),
-    field("instance_uuid", 1, |it| json!(it.node.desired.instance_uuid)).brief().steady().write(
-        |node| json!(node.desired.instance_uuid),
-        |node, value| {
-            node.desired.instance_uuid = match optional_text(value, 36)? {
-                None => None,
-                Some(id) => Some(valid_uuid(&id).ok_or_else(|| format!("'{id}' is not a UUID"))?),
-            };
-            Ok(())
-        },
-    ),
-    field("power_state", 1, |it| json!(it.node.observed.power.map(|power| power.as_str()))).brief(),
-    field("target_power_state", 1, |it| json!(target_power(it.node))),
-    field("provision_state", 1, |it| match shown_state(it.node).0 {
-        // 1.1 called it by no name.
-        "available" if it.minor < Minor(2) => Value::Null,
-        state => json!(state),
-    })
-    .brief(),
-    field("target_provision_state", 1, |it| json!(shown_state(it.node).1)),
-    field("maintenance", 1, |it| json!(it.node.desired.maintenance)).brief().write(
-        |node| json!(node.desired.maintenance),
-        |node, value| {
-            node.desired.maintenance = match value {
-                Value::Null => false,
-                other => boolean(&other)?,
-            };
-            Ok(())
-        },
-    ),
-    field("maintenance_reason", 1, |it| json!(it.node.desired.maintenance_reason)),
-    field("driver", 1, |it| json!(it.node.desired.driver)).steady().write(
-        |node| json!(node.desired.driver),
-        |node, value| {
-            node.desired.driver = match value.as_str() {
-                Some(name) if super::driver::NAMES.contains(&name) => name.to_owned(),
-                Some(name) => return Err(format!("no conductor knows the driver '{name}'; there is: {}", super::driver::NAMES.join(", "))),
-                None => return Err("is mandatory".into()),
-            };
-            Ok(())
-        },
-    ),
-    field("driver_info", 1, |it| match (it.may)("baremetal:node:get:driver_info") {
-        true => Value::Object(it.node.desired.driver_info.masked()),
-        false => json!({"content": redacted("baremetal:node:get:driver_info")}),
-    })
-    .write(
-        |node| Value::Object(node.desired.driver_info.0.clone()),
-        |node, value| {
-            node.desired.driver_info = settings(value, &node.desired.driver_info)?;
-            Ok(())
-        },
-    ),
-    field("driver_internal_info", 3, |it| match (it.may)("baremetal:node:get:driver_internal_info") {
-        true => internal(it.node),
-        false => json!({"content": redacted("baremetal:node:get:driver_internal_info")}),
-    }),
-    field("properties", 1, |it| Value::Object(it.node.desired.properties.clone())).write(
-        |node| Value::Object(node.desired.properties.clone()),
-        |node, value| {
-            node.desired.properties = map(value)?;
-            Ok(())
-        },
-    ),
-    field("extra", 1, |it| Value::Object(it.node.desired.extra.clone())).write(
-        |node| Value::Object(node.desired.extra.clone()),
-        |node, value| {
-            node.desired.extra = map(value)?;
-            Ok(())
-        },
-    ),
-    field("instance_info", 1, |it| Value::Object(it.node.desired.instance_info.masked())).steady().write(
-        |node| Value::Object(node.desired.instance_info.0.clone()),
-        |node, value| {
-            node.desired.instance_info = settings(value, &node.desired.instance_info)?;
-            Ok(())
-        },
-    ),
-    field("resource_class", 21, |it| json!(it.node.desired.resource_class)).steady().write(
-        |node| json!(node.desired.resource_class),
-        |node, value| {
-            node.desired.resource_class = optional_text(value, 80)?;
-            Ok(())
-        },
-    ),
-    field("owner", 50, |it| json!(it.node.desired.owner)).steady().write(
-        |node| json!(node.desired.owner),
-        |node, value| {
-            node.desired.owner = optional_text(value, 255)?;
-            Ok(())
-        },
-    ),
-    field("lessee", 65, |it| json!(it.node.desired.lessee)).steady().write(
-        |node| json!(node.desired.lessee),
-        |node, value| {
-            node.desired.lessee = optional_text(value, 255)?;
-            Ok(())
-        },
-    ),
-    field("description", 51, |it| json!(it.node.desired.description)).write(
-        |node| json!(node.desired.description),
-        |node, value| {
-            node.desired.description = optional_text(value, 4096)?;
-            Ok(())
-        },
-    ),
-    field("last_error", 1, |it| last_error(it.node, it.may)),
-    // Leases of the engine are short and never the client's business.
-    field("reservation", 1, |_| Value::Null),
-    field("provision_updated_at", 1, |it| time(it.node.observed.state_since)),
     field("created_at", 1, |it| time(Some(it.node.created_at))),
     field("updated_at", 1, |it| time(it.node.updated_at)),
+    field("automated_clean", 47, |it| json!(it.node.desired.automated_clean)),
+    interface!("bios_interface", Bios),
+    interface!("boot_interface", Boot),
+    field("boot_mode", 75, |it| json!(it.node.observed.boot_mode)),
+    blob("clean_step", 7, |it| step(it.node, &[ProvisionState::Cleaning, ProvisionState::CleanHold, ProvisionState::CleanFailed])),
+    field("conductor_group", 46, |it| json!(it.node.desired.conductor_group)),
+    field("console_enabled", 1, |it| json!(it.node.desired.console_enabled)),
+    interface!("console_interface", Console),
+    field("disable_power_off", 95, |it| json!(it.node.desired.disable_power_off)),
+    interface!("deploy_interface", Deploy),
+    blob("deploy_step", 44, |it| step(it.node, &[ProvisionState::Deploying, ProvisionState::DeployHold, ProvisionState::DeployFailed])),
+    field("description", 51, |it| json!(it.node.desired.description)),
+    field("driver", 1, |it| json!(it.node.desired.driver)),
+    blob("driver_info", 1, |it| match (it.may)("baremetal:node:get:driver_info") {
+        true => Value::Object(masked(&it.node.desired.driver_info)),
+        false => json!({"content": "** Redacted - requires baremetal:node:get:driver_info permission. **"}),
+    }),
+    blob("driver_internal_info", 3, |it| match (it.may)("baremetal:node:get:driver_internal_info") {
+        true => internal(it.node),
+        false => json!({"content": "** Redacted - Requires baremetal:node:get:driver_internal_info permission. **"}),
+    }),
+    blob("extra", 1, |it| Value::Object(it.node.desired.extra.clone())),
+    field("fault", 42, |it| json!(it.node.observed.fault.map(|fault| fault.as_str()))),
+    interface!("firmware_interface", Firmware),
+    field("health", 109, |it| json!(it.node.observed.health)),
+    field("inspection_finished_at", 6, |it| time(it.node.observed.inspection_finished_at)),
+    field("inspection_started_at", 6, |it| time(it.node.observed.inspection_started_at)),
+    interface!("inspect_interface", Inspect),
+    blob("instance_info", 1, |it| Value::Object(masked(&it.node.desired.instance_info))),
+    field("instance_name", 104, |it| json!(it.node.desired.instance_name)),
+    field("instance_uuid", 1, |it| json!(it.node.desired.instance_uuid)).brief(),
+    field("last_error", 1, |it| last_error(it.node, it.may)),
+    field("lessee", 65, |it| json!(it.node.desired.lessee)),
+    field("maintenance", 1, |it| json!(it.node.desired.maintenance)).brief(),
+    field("maintenance_reason", 1, |it| json!(it.node.desired.maintenance_reason)),
+    interface!("management_interface", Management),
+    field("name", 5, |it| name(it.node)).brief(),
+    blob("network_data", 66, |it| Value::Object(it.node.desired.network_data.clone())),
+    interface!("network_interface", Network),
+    field("owner", 50, |it| json!(it.node.desired.owner)),
+    field("parent_node", 83, |it| json!(it.node.desired.parent_node)),
+    interface!("power_interface", Power),
+    field("power_state", 1, |it| json!(it.node.observed.power.map(|power| power.as_str()))).brief(),
+    blob("properties", 1, |it| Value::Object(it.node.desired.properties.clone())),
+    field("protected", 48, |it| json!(it.node.desired.protected.on)),
+    field("protected_reason", 48, |it| json!(it.node.desired.protected.reason)),
+    field("provision_state", 1, |it| json!(provision_state(it.node, it.minor))).brief(),
+    field("provision_updated_at", 1, |it| time(it.node.observed.state_since)),
+    blob("raid_config", 12, |it| Value::Object(it.node.observed.raid_config.clone())),
+    interface!("raid_interface", Raid),
+    interface!("rescue_interface", Rescue),
+    field("reservation", 1, |it| reservation(it.node, it.may)),
+    field("resource_class", 21, |it| json!(it.node.desired.resource_class)),
+    field("retired", 61, |it| json!(it.node.desired.retired.on)),
+    field("retired_reason", 61, |it| json!(it.node.desired.retired.reason)),
+    field("secure_boot", 75, |it| json!(it.node.observed.secure_boot)),
+    blob("service_step", 87, |it| step(it.node, &[ProvisionState::Servicing, ProvisionState::ServiceHold, ProvisionState::ServiceFailed])),
+    field("shard", 82, |it| json!(it.node.desired.shard)),
+    interface!("storage_interface", Storage),
+    field("target_power_state", 1, |it| json!(target_power(it.node))),
+    field("target_provision_state", 1, |it| json!(shown_state(it.node).1)),
+    blob("target_raid_config", 12, |it| Value::Object(it.node.desired.target_raid_config.clone())),
+    blob("traits", 37, |it| json!(it.node.desired.traits)),
+    interface!("vendor_interface", Vendor),
+    field("conductor", 49, |_| json!(CONDUCTOR)),
+    field("allocation_uuid", 52, |it| json!(it.node.desired.allocation_id)),
+    field("chassis_uuid", 1, |it| json!(it.node.desired.chassis_id)),
 ];
 
-/// The field of that name, if the version knows it.
-pub(super) fn find(name: &str, minor: Minor) -> Option<&'static Field> {
-    FIELDS.iter().find(|field| field.name == name && field.since <= minor)
+/// What is shown beside the fields: links to what belongs to the node.
+const BESIDE: &[(&str, u16)] = &[("ports", 1), ("states", 14), ("portgroups", 24), ("volume", 32)];
+
+/// The field of that name, whatever the version.
+pub(super) fn any(name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.name == name)
+}
+
+/// The minor that brought what an answer can have, fields and links; `None`: there is no such thing.
+pub(super) fn since_of(name: &str) -> Option<Minor> {
+    match name {
+        "links" => Some(Minor(1)),
+        _ => any(name).map(|it| it.since).or_else(|| BESIDE.iter().find(|it| it.0 == name).map(|it| Minor(it.1))),
+    }
 }
 
 fn name(node: &Object<Node>) -> Value {
     if node.name.is_empty() { Value::Null } else { json!(node.name) }
 }
 
-fn redacted(rule: &str) -> String {
-    format!("** Redacted - requires {rule} permission. **")
+/// Where the node stands, by the names the version has.
+pub(super) fn provision_state(node: &Object<Node>, minor: Minor) -> Option<&'static str> {
+    match shown_state(node).0 {
+        // 1.1 called it by no name.
+        "available" if minor < Minor(2) => None,
+        "inspect wait" if minor < Minor(39) => Some("inspecting"),
+        state => Some(state),
+    }
 }
 
 /// The last error, or that it is not for the caller's eyes: it may tell of the operator's network.
 pub(super) fn last_error(node: &Object<Node>, may: &dyn Fn(&str) -> bool) -> Value {
     match &node.observed.last_error {
-        Some(_) if !may("baremetal:node:get:last_error") => json!(redacted("baremetal:node:get:last_error")),
+        Some(_) if !may("baremetal:node:get:last_error") => {
+            json!("** Value Redacted - Requires baremetal:node:get:last_error permission. **")
+        }
         error => json!(error),
     }
+}
+
+/// Who works on the node: while an agent is awaited nobody does.
+fn reservation(node: &Object<Node>, may: &dyn Fn(&str) -> bool) -> Value {
+    let seen = &node.observed;
+    let asked = node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled) || target_power(node).is_some();
+    if !asked && (!seen.state.is_working() || seen.is_waiting()) {
+        return Value::Null;
+    }
+    match may("baremetal:node:get:reservation") {
+        true => json!(CONDUCTOR),
+        false => json!("** Redacted - requires baremetal:node:get:reservation permission. **"),
+    }
+}
+
+/// Settings without what is secret in them, however deep, and without a config drive, which may hold anything.
+fn masked(settings: &Settings) -> Map<String, Value> {
+    fn mask(key: &str, value: &Value) -> Value {
+        match value {
+            Value::Null => Value::Null,
+            _ if Settings::is_secret(key) || key == "configdrive" => json!("******"),
+            Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), mask(key, value))).collect(),
+            Value::Array(list) => list.iter().map(|value| mask("", value)).collect(),
+            other => other.clone(),
+        }
+    }
+    settings.0.iter().map(|(key, value)| (key.clone(), mask(key, value))).collect()
 }
 
 pub(super) fn time(at: Option<Timestamp>) -> Value {
@@ -206,66 +213,39 @@ pub(super) fn time(at: Option<Timestamp>) -> Value {
 /// The power a change that is not yet taken up aims at.
 pub(super) fn target_power(node: &Object<Node>) -> Option<&'static str> {
     let request = node.desired.power_request.as_ref().filter(|it| it.seq > node.observed.handled_power)?;
-    Some(request.verb.as_str())
+    Some(request.verb.target().as_str())
+}
+
+/// The step that is being done, or that failed, if the node is in one of the states.
+fn step(node: &Object<Node>, states: &[ProvisionState]) -> Value {
+    let current = node.observed.job.current().map(|it| it.1).filter(|_| states.contains(&node.observed.state));
+    match current {
+        Some(PlannedStep { step, abortable, progress: StepState::Begun { .. }, .. }) => json!({
+            "interface": step.interface, "step": step.step, "args": step.args, "priority": step.priority, "abortable": abortable,
+        }),
+        _ => json!({}),
+    }
 }
 
 /// What the engine knows of the node beyond Ironic's fields.
 fn internal(node: &Object<Node>) -> Value {
     let seen = &node.observed;
+    let steps: Vec<Value> = seen
+        .job
+        .steps
+        .iter()
+        .map(|it| json!({"interface": it.step.interface, "step": it.step.step, "done": it.is_done(), "in_band": it.in_band}))
+        .collect();
     json!({
         "phase": seen.phase.as_str(),
         "phase_since": seen.phase_since.iso_offset(),
         "reason": seen.reason,
+        "steps": steps,
         "image_verified": seen.image_verified,
         "erased_at": time(seen.erased_at),
         "isolated_at": time(seen.isolated_at),
+        "attested_at": time(seen.attested_at),
     })
-}
-
-fn valid_name(name: String) -> Result<String, String> {
-    // Words that are paths below /v1/nodes; a name that is a UUID would hide another node.
-    const TAKEN: &[&str] = &["detail", "maintenance", "management", "states", "validate", "vendor_passthru", "ports", "vifs", "history"];
-    let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-    if !fits || TAKEN.contains(&name.as_str()) || valid_uuid(&name).is_some() {
-        return Err(format!("'{name}' is not a name for a node: letters, digits, '-', '.', '_' and '~'"));
-    }
-    Ok(name)
-}
-
-/// The UUID in its hyphenated lower-case form, if it is one.
-pub(super) fn valid_uuid(text: &str) -> Option<String> {
-    uuid::Uuid::parse_str(text).ok().map(|id| id.hyphenated().to_string())
-}
-
-pub(super) fn optional_text(value: Value, longest: usize) -> Result<Option<String>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) if text.chars().count() > longest => Err(format!("is at most {longest} characters")),
-        Value::String(text) => Ok(Some(text)),
-        _ => Err("is a string".into()),
-    }
-}
-
-pub(super) fn map(value: Value) -> Result<Map<String, Value>, String> {
-    match value {
-        Value::Null => Ok(Map::new()),
-        Value::Object(map) => Ok(map),
-        _ => Err("is an object".into()),
-    }
-}
-
-/// A map of settings. A secret sent back as it was shown (`******`) stays what it was.
-fn settings(value: Value, before: &Settings) -> Result<Settings, String> {
-    let mut map = map(value)?;
-    for (key, value) in &mut map {
-        if Settings::is_secret(key)
-            && value == "******"
-            && let Some(old) = before.0.get(key)
-        {
-            *value = old.clone();
-        }
-    }
-    Ok(Settings(map))
 }
 
 /// The node as shown: the fields asked for, or the usual ones, with links.
@@ -276,15 +256,52 @@ pub(super) fn show(shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Value {
         out.insert(field.name.to_owned(), (field.show)(shown));
     }
     let id = &shown.node.id;
-    if wanted.includes("links", true) {
-        out.insert("links".into(), links(base, &format!("nodes/{id}")));
-    }
-    for (name, since) in [("ports", 1), ("states", 14)] {
-        if shown.minor >= Minor(since) && wanted.includes(name, false) {
-            out.insert(name.into(), links(base, &format!("nodes/{id}/{name}")));
+    // Whichever fields are asked for, links are always given.
+    out.insert("links".into(), links(base, &format!("nodes/{id}")));
+    for (name, since) in BESIDE {
+        if shown.minor >= Minor(*since) && wanted.includes(name, false) {
+            out.insert((*name).into(), links(base, &format!("nodes/{id}/{name}")));
         }
     }
     Value::Object(out)
+}
+
+/// A node in a list that asks for no fields, as [`show`] shows it, but without a tree of values: such lists are long and asked often.
+#[derive(Serialize)]
+pub(super) struct Brief<'a> {
+    instance_uuid: Option<&'a str>,
+    links: [Link; 2],
+    maintenance: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Option<&'a str>>,
+    power_state: Option<&'static str>,
+    provision_state: Option<&'static str>,
+    uuid: &'a str,
+}
+
+/// One of the two links of a resource.
+#[derive(Serialize)]
+struct Link {
+    href: String,
+    rel: &'static str,
+}
+
+impl<'a> Brief<'a> {
+    pub(super) fn of(node: &'a Object<Node>, minor: Minor, base: &str) -> Self {
+        let uuid = node.id.as_str();
+        Self {
+            instance_uuid: node.desired.instance_uuid.as_deref(),
+            links: [
+                Link { href: format!("{base}/v1/nodes/{uuid}"), rel: "self" },
+                Link { href: format!("{base}/nodes/{uuid}"), rel: "bookmark" },
+            ],
+            maintenance: node.desired.maintenance,
+            name: (minor >= Minor(5)).then(|| Some(node.name.as_str()).filter(|it| !it.is_empty())),
+            power_state: node.observed.power.map(|power| power.as_str()),
+            provision_state: provision_state(node, minor),
+            uuid,
+        }
+    }
 }
 
 /// Which fields an answer has.
@@ -310,12 +327,14 @@ pub(super) fn links(base: &str, path: &str) -> Value {
     json!([{"href": format!("{base}/v1/{path}"), "rel": "self"}, {"href": format!("{base}/{path}"), "rel": "bookmark"}])
 }
 
-/// A new node's id from the body, or a fresh one.
+/// A new object's id from the body, or a fresh one.
 pub(super) fn new_id<K>(body: &mut Map<String, Value>) -> Result<Id<K>, String> {
     match body.remove("uuid") {
         None | Some(Value::Null) => Ok(Id::random()),
-        Some(Value::String(text)) => valid_uuid(&text).and_then(|id| Id::parse(&id)).ok_or_else(|| format!("uuid: '{text}' is not a UUID")),
-        Some(_) => Err("uuid: is a string".into()),
+        Some(Value::String(text)) => {
+            valid_uuid(&text).and_then(|id| Id::parse(&id)).ok_or_else(|| format!("Expected UUID for uuid: {text}"))
+        }
+        Some(other) => Err(format!("Expected UUID for uuid: {other}")),
     }
 }
 
@@ -324,59 +343,56 @@ mod tests {
     use model::baremetal::NodeDesired;
 
     use super::*;
+    use crate::baremetal::versions::RANGE;
 
     fn node() -> Object<Node> {
         let desired: NodeDesired = serde_json::from_value(json!({
-            "driver": "redfish", "driver_info": {"redfish_password": "hunter2", "redfish_address": "http://127.0.0.1:8101"},
+            "driver": "redfish", "driver_info": {"redfish_password": "hunter2", "redfish_address": "http://127.0.0.1:8101",
+            "nested": [{"bmc_secret": "hunter3"}]}, "instance_info": {"configdrive": "H4sI"},
         }))
         .unwrap();
         Object::new(Id::random(), None, "m1", desired)
     }
 
-    fn set(node: &mut Object<Node>, name: &str, value: Value) -> Result<(), String> {
-        (find(name, Minor(78)).unwrap().write.unwrap().1)(node, value)
-    }
-
     #[test]
-    fn secrets_are_masked_and_survive_being_sent_back() {
-        let mut node = node();
-        let view = |node: &Object<Node>| {
-            show(&Shown { node, may: &|_| true, minor: Minor(78) }, &Wanted::All, "http://x/baremetal")["driver_info"].clone()
-        };
-        let shown = view(&node);
-        assert_eq!(shown["redfish_password"], "******");
-        set(&mut node, "driver_info", shown).unwrap();
-        assert_eq!(node.desired.driver_info.text("redfish_password"), Some("hunter2"));
-        let other = show(&Shown { node: &node, may: &|_| false, minor: Minor(78) }, &Wanted::All, "http://x/baremetal");
-        assert!(!other.to_string().contains("8101"), "a lessee must not learn the BMC's address");
-    }
-
-    #[test]
-    fn fields_appear_with_their_version() {
+    fn secrets_are_masked() {
         let node = node();
-        let at = |minor| show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::All, "http://x");
-        for (name, since) in [("name", 5), ("resource_class", 21), ("owner", 50), ("description", 51), ("lessee", 65)] {
-            assert!(at(since - 1).get(name).is_none(), "{name}");
-            assert!(at(since).get(name).is_some(), "{name}");
+        let shown = |may: bool| show(&Shown { node: &node, may: &|_| may, minor: Minor(78) }, &Wanted::All, "http://x/baremetal");
+        assert_eq!(shown(true)["driver_info"]["redfish_password"], "******");
+        for secret in ["hunter2", "hunter3", "H4sI"] {
+            assert!(!shown(true).to_string().contains(secret));
         }
-        assert_eq!(at(78)["links"][0]["href"], format!("http://x/v1/nodes/{}", node.id));
+        assert!(!shown(false).to_string().contains("8101"), "a lessee must not learn the BMC's address");
     }
 
     #[test]
-    fn bad_values_are_refused() {
-        let mut node = node();
-        for (name, value) in [
-            ("name", json!("a b")),
-            ("name", json!("detail")),
-            ("name", json!(Id::<Node>::random())),
-            ("driver", json!("ipmi")),
-            ("driver", Value::Null),
-            ("properties", json!([1])),
-            ("instance_uuid", json!("x")),
-            ("maintenance", json!("yes")),
-            ("resource_class", json!("x".repeat(81))),
-        ] {
-            assert!(set(&mut node, name, value.clone()).is_err(), "{name} {value}");
+    fn every_field_appears_with_its_version_and_stays() {
+        let node = node();
+        for minor in RANGE.min.1..=RANGE.max.1 {
+            let shown = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::All, "http://x");
+            for field in FIELDS {
+                assert_eq!(shown.get(field.name).is_some(), field.since <= Minor(minor), "{} at 1.{minor}", field.name);
+            }
         }
+        for interface in Interface::ALL {
+            let field = any(&format!("{}_interface", interface.as_str())).unwrap();
+            assert_eq!(field.since, Minor(interface.since()), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn lists_that_ask_for_no_fields_have_few() {
+        let node = node();
+        let of = |minor, wanted: &Wanted| {
+            let shown = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, wanted, "http://x");
+            shown.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(of(4, &Wanted::Brief), ["instance_uuid", "links", "maintenance", "power_state", "provision_state", "uuid"]);
+        assert_eq!(of(5, &Wanted::Brief).len(), 7);
+        for minor in [1, 2, 4, 5, 115] {
+            let full = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::Brief, "http://x");
+            assert_eq!(serde_json::to_value(Brief::of(&node, Minor(minor), "http://x")).unwrap(), full, "1.{minor}");
+        }
+        assert_eq!(of(90, &Wanted::These(vec!["driver".into(), "volume".into()])), ["driver", "links", "volume"]);
     }
 }

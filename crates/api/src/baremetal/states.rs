@@ -1,48 +1,51 @@
-//! `/v1/nodes/{node}/states`, `maintenance`, `validate`, `history`: what is asked of a node, and what it went through.
+//! `/v1/nodes/{node}/states` and `maintenance`: how a node is, and what is asked of it. Verbs are in `provision`.
 
 use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use http::StatusCode;
-use model::baremetal::{BaremetalPort, Node, PowerRequest, PowerVerb, ProvisionRequest, Verb, is_busy, shown_state, transition};
-use model::image_compute::{Image, ImageStatus};
-use model::{Kind as _, Object, Secret};
-use serde_json::{Value, json};
-use store::{Batch, Query, Severity, StoreError};
+use http::{StatusCode, header};
+use model::Object;
+use model::baremetal::{BootModeRequest, CONSOLE_WORK, Interface, Node, PowerRequest, PowerVerb, is_busy, shown_state};
+use serde_json::{Map, Value, json};
+use store::{Batch, Severity, StoreError, Wishes};
 
-use super::node::parse_id;
+use super::node::said_by;
 use super::versions::Minor;
+use super::words::{boolean, mandatory, only, repr, too_early};
 use super::{Ask, access, node_fields};
 use crate::failure::Failure;
-use crate::page::Parameters;
-
-/// Longest config drive, in bytes of its text: Ironic's own limit is 64 MiB of image; a body here has at most one.
-const MAX_CONFIGDRIVE: usize = 1024 * 1024;
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     let node = access::permitted(&ask, &ident, "baremetal:node:get_states").await?;
-    let (state, target) = shown_state(&node);
-    Ok(Json(json!({
-        "power_state": node.observed.power.map(|power| power.as_str()),
-        "target_power_state": node_fields::target_power(&node),
-        "provision_state": state,
-        "target_provision_state": target,
-        "provision_updated_at": node_fields::time(node.observed.state_since),
-        "last_error": node_fields::last_error(&node, &|rule| access::may(&ask, rule, &node)),
-        "console_enabled": false,
-        "raid_config": {},
-        "target_raid_config": {},
-    }))
-    .into_response())
+    let may = |rule: &str| access::may(&ask, rule, &node);
+    let shown = node_fields::Shown { node: &node, may: &may, minor: ask.minor };
+    let mut out = Map::new();
+    for name in [
+        "console_enabled",
+        "last_error",
+        "power_state",
+        "provision_state",
+        "target_power_state",
+        "target_provision_state",
+        "provision_updated_at",
+        "raid_config",
+        "target_raid_config",
+        "boot_mode",
+        "secure_boot",
+    ] {
+        if let Some(field) = node_fields::any(name).filter(|field| field.since <= ask.minor) {
+            out.insert(name.to_owned(), (field.show)(&shown));
+        }
+    }
+    Ok(Json(Value::Object(out)).into_response())
 }
 
 /// Reads the node, decides, writes; again if somebody else was faster.
-async fn change(
+pub(super) async fn change(
     ask: &Ask,
     ident: &str,
     rule: &str,
-    decide: impl Fn(&mut Object<Node>) -> Result<Batch<store::Wishes>, Failure>,
+    decide: impl Fn(&mut Object<Node>) -> Result<Batch<Wishes>, Failure>,
 ) -> Result<Object<Node>, Failure> {
     for _ in 0..crate::race::RACES {
         let mut node = access::permitted(ask, ident, rule).await?;
@@ -53,147 +56,237 @@ async fn change(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::Conflict(format!("Node {ident} is locked, please retry after the current operation is completed.")))
+    Err(access::raced(ident))
 }
 
-fn target(body: &Value) -> Result<&str, Failure> {
-    body.get("target").and_then(Value::as_str).ok_or_else(|| Failure::BadRequest("Mandatory field missing: target".into()))
+/// `202` that says where the states are.
+pub(super) fn accepted(ask: &Ask, ident: &str, path: &str) -> Response {
+    let location = format!("{}/v1/nodes/{ident}/{path}", ask.base);
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)]).into_response()
+}
+
+fn power_verb(target: &str) -> Option<PowerVerb> {
+    [PowerVerb::On, PowerVerb::Off, PowerVerb::Reboot, PowerVerb::SoftOff, PowerVerb::SoftReboot]
+        .into_iter()
+        .find(|it| it.as_str() == target)
+}
+
+fn not_in_state(action: &str, node: &Object<Node>, state: &str) -> Failure {
+    Failure::BadRequest(format!(
+        "The requested action \"{action}\" can not be performed on node \"{}\" while it is in state \"{state}\".",
+        node.id
+    ))
+}
+
+/// `timeout` of a power change, in seconds.
+fn timeout(body: &Value) -> Result<Option<u32>, Failure> {
+    let number = match body.get("timeout") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_i64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(_) => None,
+    };
+    let given = body.get("timeout").map(repr).unwrap_or_default();
+    let number = number.ok_or_else(|| Failure::BadRequest(format!("Expected an integer for timeout: {given}")))?;
+    match u32::try_from(number) {
+        Ok(seconds) if seconds > 0 => Ok(Some(seconds)),
+        _ => Err(Failure::BadRequest("timeout has to be positive integer".into())),
+    }
 }
 
 pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     let rule = "baremetal:node:set_power_state";
+    only(&body, &["target", "timeout"])?;
+    let asked = mandatory(&body, "target")?;
+    let seconds = timeout(&body);
     access::permitted(&ask, &ident, rule).await?;
-    let asked = target(&body)?;
-    let verb = match asked {
-        "power on" => PowerVerb::On,
-        "power off" => PowerVerb::Off,
-        "rebooting" => PowerVerb::Reboot,
-        "soft power off" | "soft rebooting" => {
-            return Err(Failure::BadRequest(format!(
-                "'{asked}' is not offered: an operating system is not asked, the machine is switched"
-            )));
-        }
-        _ => return Err(Failure::BadRequest(format!("'{asked}' is not a power state: power on, power off, rebooting"))),
-    };
+    let is_soft = ["soft power off", "soft rebooting"].contains(&asked);
+    if (is_soft || !matches!(seconds, Ok(None))) && ask.minor < Minor(27) {
+        return Err(too_early());
+    }
+    let seconds = seconds?;
     change(&ask, &ident, rule, |node| {
+        let verb =
+            power_verb(asked).ok_or_else(|| not_in_state(asked, node, node.observed.power.map_or("None", |power| power.as_str())))?;
+        let state = shown_state(node).0;
+        if ["cleaning", "clean wait"].contains(&state) {
+            return Err(not_in_state(asked, node, state));
+        }
+        if node.desired.disable_power_off && matches!(verb, PowerVerb::Off | PowerVerb::SoftOff) {
+            return Err(Failure::Conflict(format!("Failed to set node power state to {asked}.")));
+        }
         if is_busy(node) || node_fields::target_power(node).is_some() {
-            return Err(locked(node));
+            return Err(access::locked(node));
         }
         let seq = node.desired.power_request.as_ref().map_or(0, |it| it.seq).max(node.observed.handled_power) + 1;
-        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None });
-        let detail = json!({"user": ask.caller.user_id});
+        let detail = said_by(&ask, node, json!({}));
+        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: seconds });
         Ok(Batch::wishes().history(&node.id, Severity::Info, &format!("asked: {asked}"), &detail))
     })
     .await?;
-    Ok(StatusCode::ACCEPTED.into_response())
+    Ok(accepted(&ask, &ident, "states"))
 }
 
-fn locked(node: &Object<Node>) -> Failure {
-    Failure::Conflict(format!("Node {} is locked, please retry after the current operation is completed.", node.id))
+/// Boot modes came with 1.76.
+fn since_76(ask: &Ask) -> Result<(), Failure> {
+    if ask.minor >= Minor(76) {
+        return Ok(());
+    }
+    let text = "This endpoint is supported starting with the API version 1.76";
+    Err(Failure::named(StatusCode::NOT_FOUND, "NotFound", text))
 }
 
-/// Verbs of Ironic's that are not here.
-const OTHER_VERBS: &[&str] = &["inspect", "clean", "adopt", "rebuild", "rescue", "unrescue", "abort", "unhold", "service"];
+/// States that end by themselves, also while an agent is awaited.
+fn at_rest(node: &Object<Node>) -> Result<(), Failure> {
+    let (state, pending) = (shown_state(node).0, is_busy(node));
+    if !pending {
+        return Ok(());
+    }
+    Err(Failure::Conflict(format!(
+        "Node is in {state} state. Since node is transitioning, the boot mode will not be set as this may interfere with ongoing changes \
+         and result in erroneous modification. Try again later."
+    )))
+}
 
-pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
-    let rule = "baremetal:node:set_provision_state";
-    let node = access::permitted(&ask, &ident, rule).await?;
-    let asked = target(&body)?;
-    let verb = Verb::parse(asked).filter(|_| !OTHER_VERBS.contains(&asked)).ok_or_else(|| {
-        let why = if OTHER_VERBS.contains(&asked) { "is not offered" } else { "is not a provision state one can ask for" };
-        Failure::BadRequest(format!("'{asked}' {why}: manage, provide, active, deleted"))
+async fn choose_boot(ask: &Ask, ident: &str, rule: &str, mode: Option<&str>, secure: Option<bool>) -> Result<Response, Failure> {
+    change(ask, ident, rule, |node| {
+        at_rest(node)?;
+        let before = node.desired.boot_mode_request.clone();
+        let pending = before.as_ref().filter(|it| it.seq > node.observed.handled_boot_mode);
+        // One that is not taken up yet is not forgotten because the other is asked too.
+        let request = BootModeRequest {
+            seq: before.as_ref().map_or(0, |it| it.seq).max(node.observed.handled_boot_mode) + 1,
+            boot_mode: mode.map(str::to_owned).or_else(|| pending.and_then(|it| it.boot_mode.clone())),
+            secure_boot: secure.or_else(|| pending.and_then(|it| it.secure_boot)),
+        };
+        let asked = match (mode, secure) {
+            (Some(mode), _) => format!("asked: boot mode {mode}"),
+            (None, on) => format!("asked: secure boot {}", if on == Some(true) { "on" } else { "off" }),
+        };
+        let detail = said_by(ask, node, json!({}));
+        node.desired.boot_mode_request = Some(request);
+        Ok(Batch::wishes().history(&node.id, Severity::Info, &asked, &detail))
+    })
+    .await?;
+    Ok(accepted(ask, ident, "states"))
+}
+
+pub(super) async fn boot_mode(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
+    let rule = "baremetal:node:set_boot_mode";
+    only(&body, &["target"])?;
+    let target = mandatory(&body, "target")?;
+    access::permitted(&ask, &ident, rule).await?;
+    since_76(&ask)?;
+    if !["bios", "uefi"].contains(&target) {
+        return Err(Failure::BadRequest(format!("Invalid boot mode {target} requested for node. Allowed boot modes are: bios, uefi")));
+    }
+    choose_boot(&ask, &ident, rule, Some(target), None).await
+}
+
+pub(super) async fn secure_boot(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
+    let rule = "baremetal:node:set_secure_boot";
+    only(&body, &["target"])?;
+    let target = match body.get("target") {
+        None => return Err(Failure::BadRequest("Missing mandatory parameter: target".into())),
+        Some(Value::Null) => None,
+        Some(value) => Some(boolean("target", value)?),
+    };
+    access::permitted(&ask, &ident, rule).await?;
+    since_76(&ask)?;
+    let target = target.ok_or_else(|| {
+        Failure::BadRequest("Invalid secure_boot None requested for node. Allowed secure_boot states are: True, False) ".into())
     })?;
-    if ask.minor < Minor(verb.since()) {
-        return Err(Failure::NotAcceptable(format!("'{asked}' came with version 1.{}", verb.since())));
-    }
-    for key in ["clean_steps", "deploy_steps", "service_steps", "rescue_password", "runbook", "disable_ramdisk"] {
-        if body.get(key).is_some_and(|it| !it.is_null()) {
-            return Err(Failure::BadRequest(format!("{key}: is not offered")));
-        }
-    }
-    let configdrive = match (verb, body.get("configdrive")) {
-        (_, None | Some(Value::Null)) => None,
-        (Verb::Deploy, Some(value)) => Some(configdrive(value)?),
-        _ => return Err(Failure::BadRequest("configdrive: only with the target active".into())),
-    };
-    if verb == Verb::Deploy {
-        deployable(&ask, &node).await?;
-    }
-    change(&ask, &ident, rule, |node| {
-        let seen = &node.observed;
-        let pending = node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled);
-        if pending {
-            return Err(locked(node));
-        }
-        if transition(seen.state, seen.is_waiting(), verb).is_none() {
-            return Err(if is_busy(node) {
-                locked(node)
-            } else {
-                Failure::BadRequest(format!(
-                    "The requested action \"{asked}\" can not be performed on node \"{}\" while it is in state \"{}\".",
-                    node.id,
-                    shown_state(node).0
-                ))
-            });
-        }
-        if node.desired.maintenance && verb == Verb::Deploy {
-            return Err(Failure::BadRequest(format!(
-                "The {asked} operation can't be performed on node {} because it's in maintenance mode.",
-                node.id
-            )));
-        }
-        let seq = node.desired.request.as_ref().map_or(0, |it| it.seq).max(seen.handled) + 1;
-        node.desired.request = Some(ProvisionRequest { seq, verb, ..ProvisionRequest::default() });
-        if verb == Verb::Deploy {
-            node.desired.configdrive.clone_from(&configdrive);
-        }
-        let detail = json!({"user": ask.caller.user_id});
-        Ok(Batch::wishes().history(&node.id, Severity::Info, &format!("asked: {asked}"), &detail))
-    })
-    .await?;
-    Ok(StatusCode::ACCEPTED.into_response())
+    choose_boot(&ask, &ident, rule, None, Some(target)).await
 }
 
-/// A config drive as it is handed to the agent: base64 of a gzip'ed ISO image.
-fn configdrive(value: &Value) -> Result<Secret, Failure> {
-    let bad = |why: &str| Failure::BadRequest(format!("configdrive: {why}"));
-    let text = match value {
-        Value::String(text) => text,
-        Value::Object(_) => return Err(bad("building one from JSON is not offered: give the image, gzip'ed and as base64")),
-        _ => return Err(bad("a string")),
-    };
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(bad("fetching one is not offered: give the image itself, gzip'ed and as base64"));
-    }
-    if text.len() > MAX_CONFIGDRIVE {
-        return Err(bad("it is larger than 1 MiB"));
-    }
-    let plain: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&plain).map_err(|_| bad("not base64"))?;
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Err(bad("not gzip"));
-    }
-    Ok(Secret::new(plain))
-}
+/// Levels of RAID that a set can have (Source: Ironic documentation, "RAID configuration").
+const LEVELS: &[&str] = &["JBOD", "0", "1", "2", "5", "6", "1+0", "5+0", "6+0"];
 
-/// Whether what is to be deployed is there: the caller must see the image.
-async fn deployable(ask: &Ask, node: &Object<Node>) -> Result<(), Failure> {
-    let bad = |why: String| Failure::BadRequest(format!("Failed to validate deploy: {why}"));
-    let source = node.desired.instance_info.text("image_source").ok_or_else(|| bad("instance_info has no image_source".into()))?;
-    let image = match parse_id::<Image>(source) {
-        Some(id) => ask.app.store.get(&id).await?,
-        None => None,
-    };
-    let image = image
-        .filter(|image| crate::image::sees(&ask.app, &ask.caller, image))
-        .ok_or_else(|| bad(format!("there is no image '{source}'")))?;
-    if image.desired.status != ImageStatus::Active {
-        return Err(bad(format!("image {source} has no data")));
+/// Whether it describes RAID sets.
+fn raid_config(config: &Map<String, Value>) -> Result<(), Failure> {
+    let bad = |why: String| Failure::BadRequest(format!("RAID config validation error: {why}"));
+    if config.is_empty() {
+        return Ok(());
     }
-    if image.desired.disk_format.as_deref() != Some("raw") {
-        return Err(bad(format!("image {source} is not raw, the format that is written to disks here")));
+    let disks = config.get("logical_disks").ok_or_else(|| bad("'logical_disks' is a required property".into()))?;
+    let disks = disks.as_array().filter(|it| !it.is_empty()).ok_or_else(|| bad(format!("{} is not a list of disks", repr(disks))))?;
+    for disk in disks {
+        let size = disk.get("size_gb").ok_or_else(|| bad("'size_gb' is a required property".into()))?;
+        if size != "MAX" && size.as_u64().is_none_or(|it| it == 0) {
+            return Err(bad(format!("size_gb: {} is neither a whole number over 0 nor 'MAX'", repr(size))));
+        }
+        let level = disk.get("raid_level").ok_or_else(|| bad("'raid_level' is a required property".into()))?;
+        if !level.as_str().is_some_and(|it| LEVELS.contains(&it)) {
+            return Err(bad(format!("raid_level: {} is not one of {}", repr(level), LEVELS.join(", "))));
+        }
+    }
+    let roots = disks.iter().filter(|it| it.get("is_root_volume") == Some(&json!(true))).count();
+    if roots > 1 {
+        return Err(bad("more than one is the root volume".into()));
     }
     Ok(())
+}
+
+pub(super) async fn raid(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
+    let rule = "baremetal:node:set_raid_state";
+    let Value::Object(config) = body else {
+        return Err(Failure::BadRequest(format!("Expected types dict for target_raid_config: {}", repr(&body))));
+    };
+    let node = access::permitted(&ask, &ident, rule).await?;
+    if ask.minor < Minor(12) {
+        return Err(too_early());
+    }
+    if node.desired.interface(Interface::Raid) == "no-raid" {
+        let text = access::unsupported(&node, "raid").message();
+        return Err(Failure::named(StatusCode::NOT_FOUND, "NotFound", text));
+    }
+    raid_config(&config)?;
+    change(&ask, &ident, rule, |node| {
+        access::unlocked(node)?;
+        node.desired.target_raid_config.clone_from(&config);
+        Ok(Batch::wishes().history(&node.id, Severity::Info, "RAID sets wanted", &said_by(&ask, node, json!({}))))
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn has_console(node: &Object<Node>) -> Result<(), Failure> {
+    match node.desired.interface(Interface::Console) {
+        "no-console" => Err(access::unsupported(node, "console")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn console(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
+    let node = access::permitted(&ask, &ident, "baremetal:node:get_console").await?;
+    has_console(&node)?;
+    let is_fake = node.desired.interface(Interface::Console) == "fake";
+    let info = match &node.observed.console {
+        _ if !node.desired.console_enabled => Value::Null,
+        _ if is_fake => json!({}),
+        Some(url) => json!({"type": "websocket", "url": url.reveal()}),
+        None => Value::Null,
+    };
+    Ok(Json(json!({"console_enabled": !info.is_null(), "console_info": info})).into_response())
+}
+
+pub(super) async fn set_console(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
+    let rule = "baremetal:node:set_console_state";
+    only(&body, &["enabled"])?;
+    let enabled = match body.get("enabled") {
+        None | Some(Value::Null) => return Err(Failure::BadRequest("Missing mandatory parameter: enabled".into())),
+        Some(value) => boolean("enabled", value)?,
+    };
+    change(&ask, &ident, rule, |node| {
+        has_console(node)?;
+        node.desired.console_seq += u64::from(node.desired.console_enabled != enabled);
+        node.desired.console_enabled = enabled;
+        let event = if enabled { "asked: console on" } else { "asked: console off" };
+        let batch = Batch::wishes().wake_named(CONSOLE_WORK, node.id.as_str());
+        Ok(batch.history(&node.id, Severity::Info, event, &said_by(&ask, node, json!({}))))
+    })
+    .await?;
+    Ok(accepted(&ask, &ident, "states/console"))
 }
 
 pub(super) async fn set_maintenance(ask: Ask, Path(ident): Path<String>, body: axum::body::Bytes) -> Result<Response, Failure> {
@@ -204,6 +297,7 @@ pub(super) async fn set_maintenance(ask: Ask, Path(ident): Path<String>, body: a
     } else {
         serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(format!("the body is not JSON: {error}")))?
     };
+    only(&body, &["reason"])?;
     let reason = match body.get("reason") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) if text.len() <= 4096 => Some(text.clone()),
@@ -221,109 +315,42 @@ async fn maintenance(ask: &Ask, ident: &str, rule: &str, out: Option<Option<Stri
     let on = out.is_some();
     let reason = out.flatten();
     change(ask, ident, rule, |node| {
+        let detail = said_by(ask, node, json!({"reason": reason}));
         node.desired.maintenance = on;
         node.desired.maintenance_reason.clone_from(&reason);
         let event = if on { "maintenance set" } else { "maintenance unset" };
-        Ok(Batch::wishes().history(&node.id, Severity::Info, event, &json!({"user": ask.caller.user_id, "reason": reason})))
+        Ok(Batch::wishes().history(&node.id, Severity::Info, event, &detail))
     })
     .await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-/// `GET …/validate`: whether what each interface needs is there.
-pub(super) async fn validate(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    let node = access::permitted(&ask, &ident, "baremetal:node:validate").await?;
-    let verdict = |result: Result<(), String>| match result {
-        Ok(()) => json!({"result": true}),
-        Err(reason) => json!({"result": false, "reason": reason}),
-    };
-    let absent = || json!({"result": null, "reason": "not supported"});
-    let bmc = super::driver::check(&node.desired.driver_info);
-    let network = network(&ask, &node).await?;
-    let deploy = match deployable(&ask, &node).await {
-        Ok(()) => Ok(()),
-        Err(Failure::BadRequest(why)) => Err(why),
-        Err(other) => return Err(other),
-    };
-    let mut out = json!({
-        "power": verdict(bmc.clone()),
-        "management": verdict(bmc.clone()),
-        "boot": verdict(bmc),
-        "deploy": verdict(deploy),
-        "network": verdict(network),
-    });
-    if let Some(map) = out.as_object_mut() {
-        for name in ["console", "inspect", "raid", "rescue", "storage", "bios"] {
-            map.insert(name.to_owned(), absent());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raid_sets() {
+        let of = |value: Value| raid_config(value.as_object().unwrap());
+        of(json!({})).unwrap();
+        of(json!({"logical_disks": [{"size_gb": "MAX", "raid_level": "1+0", "is_root_volume": true}]})).unwrap();
+        for bad in [
+            json!({"disks": []}),
+            json!({"logical_disks": []}),
+            json!({"logical_disks": [{"size_gb": 0, "raid_level": "1"}]}),
+            json!({"logical_disks": [{"size_gb": 10}]}),
+            json!({"logical_disks": [{"size_gb": 10, "raid_level": "7"}]}),
+        ] {
+            assert!(of(bad.clone()).is_err(), "{bad}");
         }
     }
-    Ok(Json(out).into_response())
-}
 
-/// Whether each card by which the machine boots ends at a switch of ours.
-async fn network(ask: &Ask, node: &Object<Node>) -> Result<Result<(), String>, Failure> {
-    let ports = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-    let switches = ask.app.store.list(&Query::<model::fabric::Switch>::new()).await?;
-    if !ports.iter().any(|port| port.desired.pxe_enabled) {
-        return Ok(Err("the node has no port with pxe_enabled".into()));
+    #[test]
+    fn timeouts() {
+        let of = |value: Value| timeout(&json!({"timeout": value}));
+        assert_eq!(of(json!(5)).ok(), Some(Some(5)));
+        assert_eq!(of(json!("5")).ok(), Some(Some(5)));
+        assert_eq!(of(Value::Null).ok(), Some(None));
+        assert!(of(json!(0)).is_err() && of(json!(-3)).is_err() && of(json!("x")).is_err());
     }
-    for port in &ports {
-        let Some(link) = &port.desired.local_link_connection else {
-            return Ok(Err(format!("port {} has no local_link_connection", port.desired.address)));
-        };
-        if model::fabric::find_switch(&switches, link).is_none() {
-            return Ok(Err(format!("port {}: no managed switch is at the other end", port.desired.address)));
-        }
-    }
-    Ok(Ok(()))
-}
-
-/// `GET …/history`.
-pub(super) async fn history(ask: Ask, Path(ident): Path<String>, Parameters(query): Parameters) -> Result<Response, Failure> {
-    let node = events_of(&ask, &ident).await?;
-    let lines = ask.app.store.history(Node::NAME, node.id.as_str(), 1000).await?;
-    let (lines, next) = crate::page::cut(lines, &query, |line| line.id.as_str())?;
-    let items = lines.iter().map(|line| event(&ask, &node, line)).collect();
-    let path = format!("nodes/{}/history", node.id);
-    Ok(crate::page::answer("history", items, next.map(|marker| crate::page::next(&format!("{}/v1/{path}", ask.base), &query, &marker))))
-}
-
-/// `GET …/history/{event}`.
-pub(super) async fn history_event(ask: Ask, Path((ident, id)): Path<(String, String)>) -> Result<Response, Failure> {
-    let node = events_of(&ask, &ident).await?;
-    let lines = ask.app.store.history(Node::NAME, node.id.as_str(), 1000).await?;
-    let line = lines.iter().find(|line| line.id == id).ok_or_else(|| Failure::not_found("History event", &id))?;
-    Ok(Json(event(&ask, &node, line)).into_response())
-}
-
-async fn events_of(ask: &Ask, ident: &str) -> Result<Object<Node>, Failure> {
-    if ask.minor < Minor(78) {
-        return Err(Failure::not_found("Resource", "history"));
-    }
-    access::permitted(ask, ident, "baremetal:node:history:get").await
-}
-
-fn event(ask: &Ask, node: &Object<Node>, line: &store::HistoryLine) -> Value {
-    let text = |key: &str| line.detail.get(key).and_then(Value::as_str);
-    let event = match text("reason") {
-        Some(reason) if !reason.is_empty() => format!("{}: {reason}", line.event),
-        _ => line.event.clone(),
-    };
-    json!({
-        "uuid": line.id,
-        "created_at": line.at.iso_offset(),
-        "severity": line.severity,
-        "event": event,
-        "event_type": "provisioning",
-        "conductor": "cofferdam",
-        "user": text("user"),
-        "links": node_fields::links(&ask.base, &format!("nodes/{}/history/{}", node.id, line.id)),
-    })
-}
-
-/// `GET /v1/nodes/{node}/ports`.
-pub(super) async fn ports(ask: Ask, Path(ident): Path<String>, Parameters(mut query): Parameters) -> Result<Response, Failure> {
-    let node = access::node(&ask, &ident).await?;
-    query.insert("node".into(), node.id.to_string());
-    super::port::listing(&ask, &query, false, "ports").await
 }

@@ -4,22 +4,30 @@ use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use model::baremetal::{BaremetalPort, Node, ProvisionState, is_busy};
+use model::baremetal::{BaremetalPort, Interface, Node, Portgroup, ProvisionState};
 use model::net::Port;
 use model::{Id, Object};
 use serde_json::{Value, json};
-use store::{Batch, Query, Severity, StoreError};
+use store::{Batch, Query, Severity, StoreError, Wishes};
 
-use super::node::{holds, parse_id};
+use super::node::{holds, parse_id, said_by};
 use super::versions::Minor;
+use super::words::not_of_type;
 use super::{Ask, access};
 use crate::failure::Failure;
 
 /// Allocation pool: the value is a port of a network, the holder the node it is attached to.
 const POOL: &str = "vif";
+/// Where a card says which port it is for.
+const OF_CARD: &str = "tenant_vif_port_id";
 
 fn since(ask: &Ask) -> Result<(), Failure> {
-    if ask.minor < Minor(28) { Err(Failure::not_found("Resource", "vifs")) } else { Ok(()) }
+    if ask.minor < Minor(28) { Err(Failure::NoRoute) } else { Ok(()) }
+}
+
+/// Whether the node is on no network of ours: then ports are attached to it in words only.
+fn is_unplugged(node: &Object<Node>) -> bool {
+    node.desired.interface(Interface::Network) == "noop"
 }
 
 pub(super) async fn list(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
@@ -31,30 +39,98 @@ pub(super) async fn list(ask: Ask, Path(ident): Path<String>) -> Result<Response
 
 /// Ports come and go only while the machine is nobody's: one that runs keeps the networks it was deployed on.
 fn changeable(node: &Object<Node>) -> Result<(), Failure> {
-    if is_busy(node) {
-        return Err(Failure::Conflict(format!("Node {} is locked, please retry after the current operation is completed.", node.id)));
-    }
+    access::unlocked(node)?;
     if node.observed.state == ProvisionState::Active {
         return Err(Failure::Conflict(format!("Node {} is active: ports are attached before it is deployed.", node.id)));
     }
     Ok(())
 }
 
+/// What a request to attach says: the port, and the card or group it is for.
+struct Asked {
+    vif: String,
+    card: Option<Id<BaremetalPort>>,
+    group: Option<Id<Portgroup>>,
+}
+
+fn asked(ask: &Ask, body: &Value) -> Result<Asked, Failure> {
+    let bad = |why: String| Failure::BadRequest(format!("Schema error for vif: {why}"));
+    let map = body.as_object().ok_or_else(|| bad(not_of_type(body, "object")))?;
+    let vif = match map.get("id") {
+        None => return Err(bad("'id' is a required property".into())),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => return Err(bad(not_of_type(other, "string"))),
+    };
+    if access::valid_uuid(&vif).is_none() && !access::is_logical_name(&vif) {
+        return Err(Failure::BadRequest(format!("Expected UUID or name for id: {vif}")));
+    }
+    if ask.minor < Minor(67) {
+        return Ok(Asked { vif, card: None, group: None });
+    }
+    let text = |key: &str| map.get(key).filter(|it| !it.is_null()).map(|it| it.as_str().unwrap_or_default());
+    let (card, group) = (text("port_uuid"), text("portgroup_uuid"));
+    if card.is_some() && group.is_some() {
+        return Err(Failure::BadRequest("Cannot specify both port_uuid and portgroup_uuid".into()));
+    }
+    let missing = |text: &str| Failure::BadRequest(format!("Expected a UUID but received {text}."));
+    Ok(Asked {
+        vif,
+        card: card.map(|text| parse_id(text).ok_or_else(|| missing(text))).transpose()?,
+        group: group.map(|text| parse_id(text).ok_or_else(|| missing(text))).transpose()?,
+    })
+}
+
+/// The port a card is for.
+fn port_of(card: &Object<BaremetalPort>) -> Option<&str> {
+    card.desired.internal_info.get(OF_CARD).and_then(Value::as_str)
+}
+
+/// The card that was asked for, by itself or as one of its group; it must be the node's and nobody's else.
+fn chosen(
+    node: &Object<Node>,
+    cards: &[Object<BaremetalPort>],
+    asked: &Asked,
+    vif: &Id<Port>,
+) -> Result<Option<Object<BaremetalPort>>, Failure> {
+    let taken = |card: &Object<BaremetalPort>| port_of(card).is_some_and(|it| node.desired.vifs.iter().any(|vif| vif.as_str() == it));
+    let invalid = |reason: String| Failure::Conflict(format!("Unable to attach VIF {vif} to node {}. Reason: {reason}", node.id));
+    let found = match (&asked.card, &asked.group) {
+        (None, None) => return Ok(None),
+        (Some(id), _) => {
+            let card = cards.iter().find(|card| card.id == *id);
+            let card = card.ok_or_else(|| invalid(format!("port {id} is not one of the node's that are plugged in")))?;
+            if taken(card) {
+                return Err(Failure::Conflict(format!(
+                    "Unable to attach VIF because VIF {} is already attached to Ironic Port {id}",
+                    port_of(card).unwrap_or_default()
+                )));
+            }
+            card
+        }
+        (None, Some(id)) => {
+            let free = cards.iter().find(|card| card.desired.portgroup_id.as_ref() == Some(id) && !taken(card));
+            free.ok_or_else(|| invalid(format!("no port of port group {id} is free")))?
+        }
+    };
+    Ok(Some(found.clone()))
+}
+
 pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     since(&ask)?;
     let rule = "baremetal:node:vif:attach";
-    access::permitted(&ask, &ident, rule).await?;
-    let text = body.get("id").and_then(Value::as_str).ok_or_else(|| Failure::BadRequest("Mandatory field missing: id".into()))?;
-    let vif: Id<Port> = parse_id(text).ok_or_else(|| Failure::BadRequest(format!("'{text}' is not the UUID of a port")))?;
-    if let Some(other) = ["port_uuid", "portgroup_uuid"].iter().find(|key| body.get(**key).is_some_and(|it| !it.is_null())) {
-        return Err(Failure::BadRequest(format!("{other}: choosing the card is not offered; ports take cards in order")));
+    let asked = asked(&ask, &body)?;
+    let node = access::permitted(&ask, &ident, rule).await?;
+    if is_unplugged(&node) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let text = &asked.vif;
+    let vif: Id<Port> = parse_id(text).ok_or_else(|| Failure::BadRequest(format!("'{text}' is not the UUID of a port")))?;
     for _ in 0..crate::race::RACES {
         let mut node = access::permitted(&ask, &ident, rule).await?;
         changeable(&node)?;
         let port = port(&ask, &node, &vif).await?;
         if holds(&node, &vif) {
-            return Err(attached(&vif));
+            return Err(attached(&vif, node.id.as_str()));
         }
         let used_by = &port.desired.device_id;
         if !used_by.is_empty() && used_by != node.id.as_str() && !port.desired.device_owner.is_empty() {
@@ -65,25 +141,30 @@ pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json
             return Err(Failure::Conflict(format!("VIF {vif} is bound to {host}.")));
         }
         let cards = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-        let cards = cards.iter().filter(|card| card.desired.local_link_connection.is_some()).count();
-        if node.desired.vifs.len() >= cards {
-            return Err(Failure::BadRequest(format!("Unable to attach VIF {vif}, not enough free physical ports: the node has {cards}.")));
+        let cards: Vec<_> = cards.into_iter().filter(|card| card.desired.local_link_connection.is_some()).collect();
+        if node.desired.vifs.len() >= cards.len() {
+            return Err(Failure::BadRequest(format!("Unable to attach VIF {vif}, not enough free physical ports.")));
         }
+        let mut batch = Batch::wishes().require(&vif).hold(POOL, vif.as_str(), node.id.as_str());
+        if let Some(mut card) = chosen(&node, &cards, &asked, &vif)? {
+            card.desired.internal_info.insert(OF_CARD.into(), json!(vif));
+            batch = batch.want(&card);
+        }
+        let detail = said_by(&ask, &node, json!({"reason": vif}));
         node.desired.vifs.push(vif.clone());
-        let batch = Batch::wishes().require(&vif).hold(POOL, vif.as_str(), node.id.as_str()).want(&node);
-        let batch = batch.history(&node.id, Severity::Info, "port attached", &json!({"user": ask.caller.user_id, "reason": vif}));
+        let batch = batch.want(&node).history(&node.id, Severity::Info, "port attached", &detail);
         match ask.app.store.apply(batch.wake(&node.id)).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),
-            Err(StoreError::Taken { .. }) => return Err(attached(&vif)),
+            Err(StoreError::Taken { .. }) => return Err(attached(&vif, "")),
             Err(StoreError::Stale { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::Conflict(format!("node {ident} is being changed by others; try again")))
+    Err(access::raced(&ident))
 }
 
-fn attached(vif: &Id<Port>) -> Failure {
-    Failure::Conflict(format!("Unable to attach VIF because VIF {vif} is already attached to a node."))
+fn attached(vif: &Id<Port>, node: &str) -> Failure {
+    Failure::Conflict(format!("Unable to attach VIF because VIF {vif} is already attached to Ironic Node {node}").trim_end().to_owned())
 }
 
 /// The port, if the caller sees it. Administrators of machines attach any: with a token of the system the network service has no say.
@@ -94,24 +175,38 @@ async fn port(ask: &Ask, node: &Object<Node>, id: &Id<Port>) -> Result<Object<Po
     if is_seen { Ok(port) } else { Err(missing()) }
 }
 
+/// Cards that are for the port are for none any more.
+async fn released(ask: &Ask, node: &Object<Node>, vif: &Id<Port>, mut batch: Batch<Wishes>) -> Result<Batch<Wishes>, Failure> {
+    let cards = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
+    for mut card in cards.into_iter().filter(|card| port_of(card) == Some(vif.as_str())) {
+        card.desired.internal_info.remove(OF_CARD);
+        batch = batch.want(&card);
+    }
+    Ok(batch)
+}
+
 pub(super) async fn detach(ask: Ask, Path((ident, text)): Path<(String, String)>) -> Result<Response, Failure> {
     since(&ask)?;
     let rule = "baremetal:node:vif:detach";
-    access::permitted(&ask, &ident, rule).await?;
+    let node = access::permitted(&ask, &ident, rule).await?;
+    if is_unplugged(&node) && node.desired.vifs.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     for _ in 0..crate::race::RACES {
         let mut node = access::permitted(&ask, &ident, rule).await?;
         let vif = parse_id(&text).filter(|vif| holds(&node, vif)).ok_or_else(|| {
             Failure::BadRequest(format!("Unable to detach VIF {text} from node {} because it is not attached to it.", node.id))
         })?;
         changeable(&node)?;
+        let detail = said_by(&ask, &node, json!({"reason": vif}));
         node.desired.vifs.retain(|it| *it != vif);
-        let batch = Batch::wishes().free(POOL, vif.as_str()).want(&node).wake(&node.id).wake(&vif);
-        let batch = batch.history(&node.id, Severity::Info, "port detached", &json!({"user": ask.caller.user_id, "reason": vif}));
+        let batch = released(&ask, &node, &vif, Batch::wishes().free(POOL, vif.as_str()).want(&node)).await?;
+        let batch = batch.wake(&node.id).wake(&vif).history(&node.id, Severity::Info, "port detached", &detail);
         match ask.app.store.apply(batch).await {
             Ok(()) => return Ok(StatusCode::NO_CONTENT.into_response()),
             Err(StoreError::Stale { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::Conflict(format!("node {ident} is being changed by others; try again")))
+    Err(access::raced(&ident))
 }

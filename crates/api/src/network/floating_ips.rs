@@ -252,7 +252,7 @@ impl Noun for FloatingIp {
         if let Some(port) = &floating.desired.floating_port_id
             && let Some(port) = l3_ports::port(work.ask, port).await?
         {
-            l3_ports::remove(work, &port);
+            l3_ports::remove(work, &port).await?;
         }
         work.step(|batch| batch.remove(floating));
         Ok(())

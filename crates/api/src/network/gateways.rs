@@ -226,7 +226,7 @@ async fn detach(work: &mut Work<'_>, router: &Object<Router>, gateway: &Gateway)
         work.step(|batch| batch.unless_referenced::<NdpProxy>("router_id", router.id.as_str()));
     }
     if let Some(port) = l3_ports::port(work.ask, &gateway.port_id).await? {
-        l3_ports::remove(work, &port);
+        l3_ports::remove(work, &port).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use http::StatusCode;
 use model::identity::Project;
+use model::net::bgpvpn::BgpvpnPortAssociation;
 use model::net::l3::Router;
 use model::net::pools::{AddressScope, SubnetPool};
 use model::net::{FixedIp, Network, Port, PortDesired, Subnet};
@@ -10,10 +11,9 @@ use model::{Id, Kind, Object};
 use serde_json::Value;
 use store::Query;
 
-use super::Ask;
 use super::ipam::{self, WantedIp};
 use super::noun::Work;
-use super::port_parts;
+use super::{Ask, bgpvpn_associations, port_parts};
 use crate::enforce::allows;
 use crate::failure::Failure;
 
@@ -128,14 +128,19 @@ pub(super) async fn readdress(
 }
 
 /// Removes a port. One that was never wired holds nothing outside, so that there is nothing to wait for.
-pub(super) fn remove(work: &mut Work<'_>, port: &Object<Port>) {
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn remove(work: &mut Work<'_>, port: &Object<Port>) -> Result<(), Failure> {
+    bgpvpn_associations::forget::<BgpvpnPortAssociation>(work, port.id.as_str()).await?;
     if port.desired.was_wired {
         work.step(|batch| batch.mark_deleted(port).wake(&port.id));
-        return;
+        return Ok(());
     }
     ipam::release(work, port);
     let mac = mac_pool(&port.desired.network_id);
     work.step(|batch| batch.free(&mac, &port.desired.mac_address).remove(port));
+    Ok(())
 }
 
 /// An object that another names, whoever may see it.

@@ -157,7 +157,7 @@ impl Noun for LocalIp {
         if let Some(port) = local.desired.local_port_id.as_ref().filter(|_| local.desired.own_port)
             && let Some(port) = l3_ports::port(work.ask, port).await?
         {
-            l3_ports::remove(work, &port);
+            l3_ports::remove(work, &port).await?;
         }
         Ok(())
     }

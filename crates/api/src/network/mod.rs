@@ -9,6 +9,8 @@ mod agents;
 mod allocation;
 mod auto_topology;
 mod bgp;
+mod bgpvpn_associations;
+mod bgpvpns;
 mod bindings;
 mod conntrack_helpers;
 mod default_rules;
@@ -143,6 +145,7 @@ fn extensions() -> impl Iterator<Item = &'static Extension> {
         service_graphs::EXTENSIONS,
         l2_gateways::EXTENSIONS,
         bgp::EXTENSIONS,
+        bgpvpns::EXTENSIONS,
     ];
     all.iter().flat_map(|them| them.iter())
 }
@@ -236,6 +239,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(service_graphs::routes())
         .merge(l2_gateways::routes())
         .merge(bgp::routes())
+        .merge(bgpvpns::routes())
         .merge(logs::routes())
         .merge(metering::routes())
         .merge(qos::routes())

@@ -7,6 +7,7 @@ use axum::Router;
 use http::StatusCode;
 use model::identity::Project;
 use model::net::access::RbacAction;
+use model::net::bgpvpn::BgpvpnNetworkAssociation;
 use model::net::l3::FloatingIp;
 use model::net::operation::{Agent, AgentBinding};
 use model::net::pools::{AddressScope, IpVersion, SubnetPool};
@@ -22,7 +23,7 @@ use super::allocation::{self, Wanted, invalid};
 use super::noun::{Body, Field, Form, Noun, Shares, Work, field, input_once, tagged_routes};
 use super::policies::{SeenNetwork, of_network};
 use super::port_parts::uuid;
-use super::{Ask, Extension, access, bgp, extension, l2_gateways, l3_ports, qos};
+use super::{Ask, Extension, access, bgp, bgpvpn_associations, extension, l2_gateways, l3_ports, qos};
 use crate::failure::Failure;
 use crate::resource::{put, value};
 use crate::{App, Settings};
@@ -407,7 +408,7 @@ impl Noun for Network {
             FloatingIp::delete(work, it).await?;
         }
         for port in own {
-            l3_ports::remove(work, port);
+            l3_ports::remove(work, port).await?;
         }
         work.referenced_means::<Port>("network_id", in_use(&id, ""));
         work.step(|batch| batch.unless_referenced_by_living::<Port>("network_id", &id));
@@ -426,6 +427,7 @@ impl Noun for Network {
         }
         l2_gateways::network_removed(work, network).await?;
         bgp::network_removed(work, network).await?;
+        bgpvpn_associations::forget::<BgpvpnNetworkAssociation>(work, &id).await?;
         if ports.is_empty() {
             // Nobody ever saw these on a wire of ours.
             for (pool, _) in network.desired.segments.iter().filter(|it| !is_on_fabric(ask, it)).filter_map(Segment::held) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use http::StatusCode;
 use model::identity::Project;
+use model::net::bgpvpn::BgpvpnPortAssociation;
 use model::net::l3::{FloatingIp, Router};
 use model::net::qos::QosPolicy;
 use model::net::security::SecurityGroup;
@@ -19,8 +20,8 @@ use super::noun::{Body, Form, Noun, Work, field, read_tags, tagged_routes};
 use super::policies::{SeenNetwork, of_network, of_port};
 use super::port_parts as parts;
 use super::{
-    Ask, Extension, bindings, extension, floating_ips, flow_classifiers, ipam, l3_ports, logs, qos, resource_requests, security_groups,
-    trunks,
+    Ask, Extension, bgpvpn_associations, bindings, extension, floating_ips, flow_classifiers, ipam, l3_ports, logs, qos, resource_requests,
+    security_groups, trunks,
 };
 use crate::App;
 use crate::caller::Caller;
@@ -743,6 +744,7 @@ impl Noun for Port {
         }
         floating_ips::port_removed(work, port).await?;
         flow_classifiers::port_removed(work, port);
+        bgpvpn_associations::forget::<BgpvpnPortAssociation>(work, id).await?;
         logs::forget(work, "target_id", id).await?;
         // Nor may it be attached, or become part of a trunk, at this very moment.
         work.step(|batch| ["vif", TRUNK_PORTS].into_iter().fold(batch, |batch, pool| batch.hold(pool, id, id).free(pool, id)));

@@ -47,6 +47,7 @@ pub(super) const EXTENSIONS: &[Extension] = &[
 /// Usual limits, as Neutron's configuration has them. -1: none. Source: `neutron/conf/quota.py` and the options of its plug-ins.
 const DEFAULTS: &[(&str, i64)] = &[
     ("address_group", -1),
+    ("bgpvpn", -1),
     ("flow_classifier", 100),
     ("floatingip", 50),
     ("l2-gateway-connection", -1),

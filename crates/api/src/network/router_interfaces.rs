@@ -18,7 +18,7 @@ use store::Query;
 use super::ipam::WantedIp;
 use super::l3_ports::{self, Purpose, bad, conflict, missing};
 use super::noun::{Body, Work, named, permitted};
-use super::{Ask, ports};
+use super::{Ask, bgpvpn_associations, ports};
 use crate::App;
 use crate::failure::Failure;
 use crate::resource::parse;
@@ -84,6 +84,7 @@ pub(super) async fn add(ask: &Ask, id: &str, body: &Bytes) -> Result<Json<Value>
             (None, Some(subnet)) => by_subnet(&mut work, &mut after, &subnet).await?,
             (None, None) => return Err(bad("router", "Either subnet_id or port_id must be specified")),
         };
+        bgpvpn_associations::check_interface(&mut work, &after.id, &port.desired.network_id).await?;
         work.want(&before, &after);
         if work.apply().await? {
             return Ok(shown(&after, &port, &subnets, subnets.last()));
@@ -375,7 +376,7 @@ async fn without_port(
     for subnet in l3_ports::subnets(ask, interface.subnet_ids.iter().map(ToString::to_string)).await? {
         check_free(work, router, &subnet).await?;
     }
-    l3_ports::remove(work, &port);
+    l3_ports::remove(work, &port).await?;
     Ok((port, interface.subnet_ids))
 }
 
@@ -397,7 +398,7 @@ async fn without_subnet(work: &mut Work<'_>, router: &mut Object<Router>, id: &I
         }
     } else {
         router.desired.interfaces.remove(at);
-        l3_ports::remove(work, &port);
+        l3_ports::remove(work, &port).await?;
     }
     Ok((port, vec![subnet.id]))
 }

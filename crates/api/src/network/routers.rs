@@ -11,6 +11,7 @@ use axum::{Json, Router as Routes};
 use http::StatusCode;
 use ipnet::IpNet;
 use model::identity::Project;
+use model::net::bgpvpn::BgpvpnRouterAssociation;
 use model::net::flavors::ServiceFlavor;
 use model::net::l3::{ConntrackHelper, NdpProxy, Router, RouterDesired};
 use model::net::operation::{Agent, AgentBinding};
@@ -22,7 +23,7 @@ use store::Query;
 use super::gateways::{self, Wanted};
 use super::l3_ports::{self, bad, conflict};
 use super::noun::{Body, Form, Noun, Work, field, find, permitted, tagged_routes, value_of};
-use super::{Ask, Extension, agents, conntrack_helpers, extension, networks, quotas, router_interfaces};
+use super::{Ask, Extension, agents, bgpvpn_associations, conntrack_helpers, extension, networks, quotas, router_interfaces};
 use crate::App;
 use crate::enforce::enforce;
 use crate::failure::Failure;
@@ -332,6 +333,7 @@ impl Noun for Router {
         for binding in work.ask.app.store.list_few(&served).await? {
             work.step(|batch| batch.remove(&binding));
         }
+        bgpvpn_associations::forget::<BgpvpnRouterAssociation>(work, router.id.as_str()).await?;
         work.referenced_means::<NdpProxy>("router_id", gateways::used_by_ndp(&router.id));
         work.step(|batch| batch.unless_referenced::<NdpProxy>("router_id", router.id.as_str()).remove(router));
         Ok(())

@@ -4,13 +4,23 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod baremetal;
+mod baremetal_actions;
+mod baremetal_verbs;
+mod baremetal_versions;
+mod books;
+mod allocations;
 mod cluster;
 mod compute;
 mod desk;
+mod drivers;
 mod image;
 mod policy;
+mod portgroups;
+mod ports;
+mod parts;
 mod ramdisk;
 mod versions;
+mod volumes;
 #[path = "../../../store/tests/suite/world.rs"]
 #[expect(dead_code, reason = "the store's own suite uses more of its harness")]
 mod world;

@@ -43,7 +43,8 @@ fn a_changed_policy_file_is_followed_without_a_restart() {
 
         let rules = "create_network:shared: role:member\n\
                      get_network:provider:segmentation_id: project_id:%(project_id)s\n\
-                     baremetal:node:get: rule:baremetal:is_admin or role:member\n";
+                     baremetal:node:get: rule:baremetal:is_admin or role:member\n\
+                     baremetal:node:list_all: rule:baremetal:is_admin or role:member\n";
         std::fs::write(&file, rules).unwrap();
         soon(&desk, &fiona, &node, 200).await;
         desk.post(&fiona, NETWORKS, shared.clone()).await.expect(201);

@@ -17,7 +17,8 @@ async fn lookup(desk: &Desk, query: &str) -> Answer {
 
 async fn beat(desk: &Desk, node: &str, body: Value) -> Answer {
     let nobody = Who { token: String::new(), project: String::new(), user: String::new() };
-    desk.call(&nobody, Method::POST, &format!("/baremetal/v1/heartbeat/{node}"), &[], Some(body)).await
+    desk.call(&nobody, Method::POST, &format!("/baremetal/v1/heartbeat/{node}"), &[("x-openstack-ironic-api-version", "1.72")], Some(body))
+        .await
 }
 
 fn heartbeat(token: &str) -> Value {
@@ -27,8 +28,9 @@ fn heartbeat(token: &str) -> Value {
 #[test]
 fn a_machine_is_found_only_while_its_ramdisk_is_awaited() {
     on_each(async |world| {
-        let desk = Desk::open(world).await;
+        let mut desk = Desk::open(world).await;
         let (one, _) = (desk.machine("m1").await, desk.machine("m2").await);
+        desk.router = api::provisioning_router(desk.app.clone());
         let address = mac("m1");
         for phase in
             [Phase::Rest, Phase::Bmc, Phase::Off, Phase::Plug, Phase::Boot, Phase::Stop, Phase::Unplug, Phase::Tenant, Phase::Start]
@@ -65,8 +67,9 @@ fn a_machine_is_found_only_while_its_ramdisk_is_awaited() {
 #[test]
 fn the_token_is_shown_until_it_was_used() {
     on_each(async |world| {
-        let desk = Desk::open(world).await;
+        let mut desk = Desk::open(world).await;
         let id = desk.machine("m1").await;
+        desk.router = api::provisioning_router(desk.app.clone());
         desk.seen(&id, S::Cleaning, Phase::Agent).await;
         let query = format!("addresses={}", mac("m1"));
         let at_once = futures_util::future::join_all((0..4).map(|_| lookup(&desk, &query))).await;
@@ -105,7 +108,7 @@ fn the_token_is_shown_until_it_was_used() {
         assert_eq!(beat(&desk, &id, heartbeat(&tokens[0])).await.status, StatusCode::ACCEPTED);
         assert_eq!(desk.app.store.get(&session).await.unwrap().unwrap().desired, again);
         beat(&desk, &Id::<()>::random().to_string(), heartbeat(&tokens[0])).await.refused(404, "Node");
-        beat(&desk, "m1", heartbeat(&tokens[0])).await.refused(404, "Node");
+        beat(&desk, "m2", heartbeat(&tokens[0])).await.refused(404, "Node");
     });
 }
 

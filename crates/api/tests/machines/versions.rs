@@ -41,11 +41,11 @@ fn microversions_are_negotiated() {
         let shared = "openstack-api-version";
         for (path, header, asked, status, used_header, used) in [
             ("/baremetal/v1/nodes", ironic, "", 200, ironic, "1.1"),
-            ("/baremetal/v1/nodes", ironic, "1.78", 200, ironic, "1.78"),
-            ("/baremetal/v1/nodes", ironic, "latest", 200, ironic, "1.78"),
+            ("/baremetal/v1/nodes", ironic, "1.115", 200, ironic, "1.115"),
+            ("/baremetal/v1/nodes", ironic, "latest", 200, ironic, "1.115"),
             ("/baremetal/v1/nodes", shared, "baremetal 1.50", 200, ironic, "1.50"),
             ("/baremetal/v1/nodes", shared, "compute 2.9999", 200, ironic, "1.1"),
-            ("/baremetal/v1/nodes", ironic, "1.79", 406, ironic, "1.1"),
+            ("/baremetal/v1/nodes", ironic, "1.116", 406, ironic, "1.1"),
             ("/baremetal/v1/nodes", ironic, "2.1", 406, ironic, "1.1"),
             ("/baremetal/v1/nodes", ironic, "newest", 406, ironic, "1.1"),
             ("/baremetal/v1/none", ironic, "1.60", 404, ironic, "1.60"),
@@ -66,7 +66,7 @@ fn microversions_are_negotiated() {
             assert!(answer.header("x-openstack-request-id").starts_with("req-"));
             if path.starts_with("/baremetal") {
                 assert_eq!(answer.header("x-openstack-ironic-api-minimum-version"), "1.1", "{asked}");
-                assert_eq!(answer.header("x-openstack-ironic-api-maximum-version"), "1.78", "{asked}");
+                assert_eq!(answer.header("x-openstack-ironic-api-maximum-version"), "1.115", "{asked}");
             }
         }
     });

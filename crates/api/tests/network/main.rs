@@ -6,6 +6,7 @@ mod access;
 mod address_groups;
 mod address_scopes;
 mod bgp;
+mod bgpvpn;
 mod bindings;
 mod chains;
 mod flavors;

@@ -9,3 +9,5 @@ mod drift;
 mod kills;
 mod lifecycle;
 mod support;
+mod virtual_machine;
+mod virtual_medium;

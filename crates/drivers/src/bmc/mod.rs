@@ -1,6 +1,14 @@
-//! Baseboard management controllers: power and boot device of a machine.
+//! Baseboard management controllers: a machine's power, boot, firmware settings, media, sensors and steps, by Redfish, by IPMI, by hand
+//! or not at all.
 
+mod composed;
+mod fake;
+mod help;
+mod ipmi;
 mod redfish;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +17,8 @@ use model::baremetal::{BiosSetting, FirmwareComponent, Interface, Step};
 use model::secret::Settings;
 use serde_json::{Map, Value};
 
+use self::help::{arg_bool, offered, text_of};
+pub use self::ipmi::ConsoleCommand;
 use crate::Fut;
 
 /// Whether a machine has power.
@@ -60,17 +70,8 @@ pub enum BootDevice {
 
 impl BootDevice {
     /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Pxe,
-        Self::Disk,
-        Self::Cdrom,
-        Self::Bios,
-        Self::Safe,
-        Self::Wanboot,
-        Self::UefiHttp,
-        Self::Floppy,
-        Self::Usb,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Pxe, Self::Disk, Self::Cdrom, Self::Bios, Self::Safe, Self::Wanboot, Self::UefiHttp, Self::Floppy, Self::Usb];
 
     /// As Ironic spells it.
     pub fn as_str(self) -> &'static str {
@@ -290,9 +291,9 @@ pub enum BmcError {
         what: String,
     },
     /// The configuration is unusable.
-    #[error("the configuration of the BMC at {address} is unusable: {reason}")]
+    #[error("the configuration of the BMC{} is unusable: {reason}", if address.is_empty() { String::new() } else { format!(" at {address}") })]
     Config {
-        /// Its URL.
+        /// Its URL, if that is known.
         address: String,
         /// What is wrong.
         reason: String,
@@ -393,6 +394,11 @@ pub trait Bmc: Send + Sync {
         unsupported("firmware")
     }
 
+    /// Its RAID sets as they are, in the form of a node's `raid_config` (`logical_disks`).
+    fn raid(&self) -> Fut<'_, Result<Map<String, Value>, BmcError>> {
+        unsupported("RAID sets")
+    }
+
     /// What the BMC knows of the hardware, in the form of an agent's inventory.
     fn inventory(&self) -> Fut<'_, Result<Value, BmcError>> {
         unsupported("inspection by the BMC")
@@ -434,10 +440,24 @@ fn unsupported<'a, T: Send + 'a>(what: &'static str) -> Fut<'a, Result<T, BmcErr
     Box::pin(async move { Err(BmcError::Unsupported { what: what.to_owned() }) })
 }
 
-/// Opens the hardware of a node; connects lazily.
+/// Opens the hardware of a node as it chose its interfaces; connects lazily.
 ///
 /// # Errors
 /// `Config` if `driver_info` does not say what the driver needs.
 pub fn open(config: HardwareConfig) -> Result<Box<dyn Bmc>, BmcError> {
-    Ok(Box::new(redfish::Redfish::new(redfish::RedfishConfig::read(&config)?)?))
+    let own: Box<dyn Bmc> = match config.driver.as_str() {
+        "fake-hardware" | "manual-management" => Box::new(fake::Fake::new(&config)?),
+        "ipmi" => Box::new(ipmi::Ipmi::new(&config)?),
+        "redfish" => Box::new(redfish::Redfish::new(&config)?),
+        other => return Err(BmcError::Config { address: String::new(), reason: format!("there is no hardware type {other}") }),
+    };
+    Ok(Box::new(composed::Composed::new(&config, own)?))
+}
+
+/// The program that shows a node's serial console over LAN, by its `ipmi_…` settings; for the console interface `ipmitool-socat`.
+///
+/// # Errors
+/// `Config` if `driver_info` does not say how its BMC is reached by IPMI 2.0.
+pub fn serial_console(config: &HardwareConfig) -> Result<ConsoleCommand, BmcError> {
+    ipmi::console(config)
 }

@@ -32,6 +32,8 @@ pub struct Lease {
     pub boot_file_bios: String,
     /// TFTP file for UEFI clients.
     pub boot_file_uefi: String,
+    /// URL of the same, for UEFI clients that boot by HTTP.
+    pub boot_url_http: String,
 }
 
 /// Who may boot, and with what.
@@ -139,6 +141,10 @@ fn answer(request: &Message, lease: &Lease) -> Option<Message> {
             }
             options.insert(DhcpOption::TFTPServerName(lease.server.to_string().into_bytes()));
             options.insert(DhcpOption::BootfileName(file.into_bytes()));
+            if is_http(asked) {
+                // Without it the firmware takes the answer for one to a PXE client (UEFI 2.10, section 24.7.3.1).
+                options.insert(DhcpOption::ClassIdentifier(b"HTTPClient".to_vec()));
+            }
             if is_pxe(asked) {
                 options.insert(DhcpOption::ClassIdentifier(b"PXEClient".to_vec()));
                 // PXE_DISCOVERY_CONTROL = 8: take the boot file named here, look for no boot server (PXE 2.1, table 2-1).
@@ -158,12 +164,19 @@ fn is_pxe(asked: &DhcpOptions) -> bool {
     matches!(asked.get(OptionCode::ClassIdentifier), Some(DhcpOption::ClassIdentifier(class)) if class.starts_with(b"PXEClient"))
 }
 
-/// iPXE is given its script; a PXE ROM is given iPXE of its architecture; anybody else wants an address only.
+fn is_http(asked: &DhcpOptions) -> bool {
+    matches!(asked.get(OptionCode::ClassIdentifier), Some(DhcpOption::ClassIdentifier(class)) if class.starts_with(b"HTTPClient"))
+}
+
+/// iPXE is given its script; firmware that boots by HTTP the URL of iPXE; a PXE ROM is given iPXE of its architecture; anybody else wants an address only.
 fn boot_file(asked: &DhcpOptions, lease: &Lease) -> Option<String> {
     if let Some(DhcpOption::UserClass(class)) = asked.get(OptionCode::UserClass)
         && class.ends_with(b"iPXE")
     {
         return Some(lease.script_url.clone());
+    }
+    if is_http(asked) {
+        return Some(lease.boot_url_http.clone());
     }
     if !is_pxe(asked) {
         return None;
@@ -191,6 +204,7 @@ mod tests {
             script_url: "http://172.30.0.1:8089/boot/x".into(),
             boot_file_bios: "undionly.kpxe".into(),
             boot_file_uefi: "snponly.efi".into(),
+            boot_url_http: "http://172.30.0.1:8089/ipxe/snponly.efi".into(),
         }
     }
 
@@ -218,6 +232,10 @@ mod tests {
         assert_eq!(file(&uefi).as_deref(), Some("snponly.efi"));
         let ipxe = answer(&request(MessageType::Discover, vec![pxe, DhcpOption::UserClass(b"iPXE".to_vec())]), &lease()).unwrap();
         assert_eq!(file(&ipxe).as_deref(), Some("http://172.30.0.1:8089/boot/x"));
+        let http = DhcpOption::ClassIdentifier(b"HTTPClient:Arch:00016:UNDI:003001".to_vec());
+        let http = answer(&request(MessageType::Discover, vec![http]), &lease()).unwrap();
+        assert_eq!(file(&http).as_deref(), Some("http://172.30.0.1:8089/ipxe/snponly.efi"));
+        assert!(matches!(http.opts().get(OptionCode::ClassIdentifier), Some(DhcpOption::ClassIdentifier(it)) if it == b"HTTPClient"));
         let plain = answer(&request(MessageType::Discover, vec![]), &lease()).unwrap();
         assert_eq!((file(&plain), plain.yiaddr()), (None, lease().address));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl TftpServer {
     ///
     /// # Errors
     /// If the namespace or the address does not exist, or the port is taken.
-    pub fn bind(netns: &Netns, address: Ipv4Addr, port: u16, files: Arc<BTreeMap<String, Bytes>>) -> io::Result<TftpServer> {
-        let socket = udp_bind(netns, SocketAddr::from((address, port)), UdpOptions::default())?;
+    pub fn bind(netns: &Netns, address: IpAddr, port: u16, files: Arc<BTreeMap<String, Bytes>>) -> io::Result<TftpServer> {
+        let socket = udp_bind(netns, SocketAddr::new(address, port), UdpOptions::default())?;
         Ok(TftpServer { socket, netns: netns.clone(), files })
     }
 
@@ -263,7 +263,7 @@ mod tests {
     async fn files_arrive_whole_over_a_lossy_line_and_no_other_file_is_served() {
         let content: Vec<u8> = (0..5000_u32).flat_map(u32::to_be_bytes).collect();
         let files = BTreeMap::from([("x.efi".to_owned(), Bytes::from(content.clone())), ("even".to_owned(), Bytes::from(vec![7; 1024]))]);
-        let server = TftpServer::bind(&Netns::host(), Ipv4Addr::LOCALHOST, 0, Arc::new(files)).unwrap();
+        let server = TftpServer::bind(&Netns::host(), IpAddr::from([127, 0, 0, 1]), 0, Arc::new(files)).unwrap();
         let address = server.local_addr().unwrap();
         let task = tokio::spawn(server.run());
         assert_eq!(fetch(address, "x.efi", "", false).await.unwrap(), content);

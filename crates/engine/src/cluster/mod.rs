@@ -233,7 +233,7 @@ impl Work<'_> {
                 port
             }
         };
-        edge::attach(self.cx, &port, subnet.desired.cidr.prefix_len()).await?;
+        edge::attach(self.cx, &port, subnet.desired.cidr.prefix_len(), None).await?;
         if self.cluster.observed.access_tcp_port.is_none() {
             let config = &self.cx.config.access;
             // A port that another program of this host has is passed over.
@@ -374,7 +374,7 @@ impl Work<'_> {
         let Some(access) = self.cx.store.get::<Port>(&self.child("access")).await? else {
             return Err(Fault::outside("the cluster's access port is gone"));
         };
-        edge::attach(self.cx, &access, self.cluster.desired.template.fixed_subnet_cidr.prefix_len()).await?;
+        edge::attach(self.cx, &access, self.cluster.desired.template.fixed_subnet_cidr.prefix_len(), None).await?;
         self.open_access(&access)?;
         let netns = Netns::named(&edge::netns(self.cx, &access.desired.network_id)?);
         let Some(kind) = orchestrator::of(&self.cluster.desired.template.coe) else {

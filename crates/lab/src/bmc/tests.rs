@@ -36,7 +36,7 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
-    let plan = Plan { name: "t".into(), dir: "/nowhere".into(), leaves: 1, machines: 1, disk_gb: 4, memory_mb: 512 };
+    let plan = Plan { name: "t".into(), dir: "/nowhere".into(), leaves: 1, machines: 1, disk_gb: 4, memory_mb: 512, virtual_machines: 0 };
     let machine = plan.describe(None).unwrap().machines.remove(0);
     let (circuit, supply) = machine::circuit();
     let (stop, stopping) = watch::channel(false);

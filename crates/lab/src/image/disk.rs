@@ -31,25 +31,56 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// # Errors
 /// As the file system or mke2fs says.
 pub(super) fn write(root: &Path, disk: &Path, identity: &str) -> anyhow::Result<()> {
-    let (content, inodes) = used(root)?;
+    let (content, _) = used(root)?;
     anyhow::ensure!(content + FREE <= LENGTH, "the root file system holds {} MiB, which is too much", content / MEBIBYTE);
+    write_parts(root, disk, identity, LENGTH, None)
+}
+
+/// The same with an EFI system partition behind the root partition, as large as both need.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn write_bootable(root: &Path, disk: &Path, identity: &str, esp: &[u8]) -> anyhow::Result<()> {
+    let (content, _) = used(root)?;
+    write_parts(root, disk, identity, (content + content / 8 + FREE).next_multiple_of(MEBIBYTE), Some(esp))
+}
+
+/// The unique number of a part of the image.
+pub(super) fn uuid_of(identity: &str, what: &str) -> uuid::Uuid {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("cofferdam-lab-image:{identity}/{what}").as_bytes())
+}
+
+fn write_parts(root: &Path, disk: &Path, identity: &str, length: u64, esp: Option<&[u8]>) -> anyhow::Result<()> {
+    let (_, inodes) = used(root)?;
+    let esp_length = esp.map_or(0, |it| it.len() as u64).next_multiple_of(MEBIBYTE);
+    // The system partition comes first, so that the image can be cut off behind what the last one holds.
+    let start = START + esp_length;
     // For the time being with the backup of the table, which takes 33 sectors.
-    let total = START + LENGTH + MEBIBYTE;
+    let total = start + length + MEBIBYTE;
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(disk).context("creating the disk image")?;
     file.set_len(total)?;
-    let uuid = |what: &str| uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("cofferdam-lab-image:{identity}/{what}").as_bytes());
+    let uuid = |what: &str| uuid_of(identity, what);
 
     let sectors = u32::try_from(total / SECTOR - 1).unwrap_or(u32::MAX);
     gpt::mbr::ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut file).context("writing the protective MBR")?;
     let mut table = gpt::GptConfig::new().writable(true).create_from_device(&mut file, Some(uuid("disk")))?;
     let kind = if cfg!(target_arch = "x86_64") { gpt::partition_types::LINUX_ROOT_X64 } else { gpt::partition_types::LINUX_FS };
-    let number = table.add_partition_at("root", 1, START / SECTOR, LENGTH / SECTOR, kind, 0)?;
+    let number = table.add_partition_at("root", 1, start / SECTOR, length / SECTOR, kind, 0)?;
+    let system = match esp {
+        Some(_) => Some(table.add_partition_at("esp", 2, START / SECTOR, esp_length / SECTOR, gpt::partition_types::EFI, 0)?),
+        None => None,
+    };
     let mut partitions = table.partitions().clone();
-    if let Some(partition) = partitions.get_mut(&number) {
-        partition.part_guid = uuid("partition");
+    for (number, name) in [(Some(number), "partition"), (system, "system")] {
+        if let Some(partition) = number.and_then(|number| partitions.get_mut(&number)) {
+            partition.part_guid = uuid(name);
+        }
     }
     table.update_partitions(partitions)?;
     table.write().context("writing the partition table")?;
+    if let Some(esp) = esp {
+        file.write_all_at(esp, START).context("writing the system partition")?;
+    }
 
     // No journal: the loop device's own cache outlives the machine, whatever ends it. No copies of the superblock: they would lie in the
     // part that is cut off.
@@ -57,19 +88,19 @@ pub(super) fn write(root: &Path, disk: &Path, identity: &str) -> anyhow::Result<
     mke2fs.args(["-q", "-F", "-t", "ext4", "-L", "root", "-m", "0", "-b"]).arg(BLOCK.to_string());
     mke2fs.args(["-O", "^has_journal,^resize_inode,sparse_super2", "-N"]).arg((inodes + 16384).to_string());
     mke2fs.arg("-U").arg(uuid("root").to_string());
-    mke2fs.arg("-E").arg(format!("offset={START},lazy_itable_init=0,num_backup_sb=0,hash_seed={}", uuid("seed")));
-    mke2fs.arg("-d").arg(root).arg(disk).arg(format!("{}k", LENGTH >> 10));
+    mke2fs.arg("-E").arg(format!("offset={start},lazy_itable_init=0,num_backup_sb=0,hash_seed={}", uuid("seed")));
+    mke2fs.arg("-d").arg(root).arg(disk).arg(format!("{}k", length >> 10));
     tool::run(&mut mke2fs, DEADLINE).context("making the file system")?;
-    file.set_len(end_of_content(&file)?)?;
+    file.set_len(end_of_content(&file, start, length)?)?;
     file.sync_all()?;
     Ok(())
 }
 
 /// Where the last MiB of the partition ends that is not empty.
-fn end_of_content(disk: &File) -> anyhow::Result<u64> {
+fn end_of_content(disk: &File, start: u64, length: u64) -> anyhow::Result<u64> {
     let mut buffer = vec![0; 1 << 20];
-    let mut end = START + LENGTH;
-    while end > START {
+    let mut end = start + length;
+    while end > start {
         disk.read_exact_at(&mut buffer, end - MEBIBYTE)?;
         if buffer.iter().any(|byte| *byte != 0) {
             break;

@@ -6,6 +6,7 @@
 //! The finished image is kept and found again by its content: the versions of the packages and the code that puts them together.
 
 mod container;
+pub(crate) mod debian;
 mod disk;
 mod packages;
 mod root;

@@ -1,10 +1,11 @@
 //! Machines and the power that drives them.
 //!
-//! [`Machine`] is what a kind of simulated machine must be able to do; [`namespaces`] is the only kind so far. [`run`] is the power
+//! [`Machine`] is what a kind of simulated machine must be able to do; [`namespaces`] and [`qemu`] are the kinds. [`run`] is the power
 //! circuit that every kind shares: it takes one order after another, does what a machine asks of itself (power off, restart), and is
 //! the only one to say what the power state is.
 
 pub(crate) mod namespaces;
+pub(crate) mod qemu;
 pub(crate) mod supervisor;
 
 use std::fmt;

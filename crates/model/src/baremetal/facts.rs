@@ -78,6 +78,12 @@ pub struct FirmwareComponent {
     pub current_version: Option<String>,
     /// The version last written by a step.
     pub last_version_flashed: Option<String>,
+    /// Who made it.
+    pub vendor: Option<String>,
+    /// What the maker calls it.
+    pub model: Option<String>,
+    /// The maker's number of this one piece.
+    pub serial_number: Option<String>,
 }
 
 /// The firmware of a node.
@@ -234,4 +240,3 @@ impl Kind for NodeAction {
     type Observed = NodeActionObserved;
     const COLUMNS: &'static [Column<Self>] = &[Column { name: "node_id", value: |it| Some(it.desired.node_id.to_string()) }];
 }
-

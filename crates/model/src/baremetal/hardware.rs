@@ -112,7 +112,7 @@ pub const TYPES: &[HardwareType] = &[
         interfaces: &[
             (Interface::Bios, &["redfish", "no-bios"]),
             (Interface::Boot, &["ipxe", "pxe", "http-ipxe", "http", "redfish-virtual-media"]),
-            (Interface::Console, &["no-console", "ipmitool-socat"]),
+            (Interface::Console, &["no-console"]),
             (Interface::Deploy, &["direct", "ramdisk", "custom-agent", "noop"]),
             (Interface::Firmware, &["redfish", "no-firmware"]),
             (Interface::Inspect, &["agent", "redfish", "no-inspect"]),

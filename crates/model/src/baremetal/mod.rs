@@ -17,8 +17,8 @@ pub use facts::{
 };
 pub use hardware::Interface;
 pub use node::{
-    AgentCommand, BootModeRequest, Marked, Node, NodeDesired, NodeFault, NodeObserved, Phase, PowerRequest, PowerState, PowerVerb,
-    ProvisionRequest, is_busy, shown_state,
+    AgentCommand, BootModeRequest, CONSOLE_WORK, Marked, Node, NodeDesired, NodeFault, NodeObserved, Phase, PowerRequest, PowerState,
+    PowerVerb, ProvisionRequest, is_busy, shown_state,
 };
 pub use parts::{
     BaremetalPort, BaremetalPortDesired, Chassis, ChassisDesired, Portgroup, PortgroupDesired, VolumeConnector, VolumeConnectorDesired,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::hardware::{Interface, hardware_type};
 use super::state::{ProvisionState, Verb, transition};
-use super::step::{Job, Runbook, Step};
+use super::step::{Job, Runbook, Step, StepState};
 use super::{Allocation, Chassis};
 use crate::net::Port;
 use crate::secret::Settings;
@@ -15,6 +15,9 @@ use crate::{Column, Id, Kind, Object, Secret, Timestamp};
 
 /// A physical machine.
 pub enum Node {}
+
+/// The work, by a node's id, of holding its console.
+pub const CONSOLE_WORK: &str = "node_console";
 
 /// What the engine waits for in a state that works. All jobs go through these in the order they stand here, each leaving out what
 /// it does not need; a phase says what is awaited, never a position in a script: each is entered again from the start after a crash.
@@ -218,6 +221,8 @@ pub struct NodeDesired {
     pub target_raid_config: Map<String, Value>,
     /// Whether its console is wanted.
     pub console_enabled: bool,
+    /// Grows each time that is changed: an address of the console holds for one time only.
+    pub console_seq: u64,
     /// The password of the rescue ramdisk, until it was handed over.
     pub rescue_password: Option<Secret>,
     /// The tenant ports attached to it (`…/vifs`).
@@ -323,6 +328,8 @@ pub struct NodeObserved {
     pub handled_power: u64,
     /// The same for boot modes.
     pub handled_boot_mode: u64,
+    /// When the power change last asked was begun, until it ended.
+    pub power_began: Option<Timestamp>,
     /// Power as last read.
     pub power: Option<PowerState>,
     /// `uefi` or `bios` as last read.
@@ -345,8 +352,8 @@ pub struct NodeObserved {
     pub inspection_finished_at: Option<Timestamp>,
     /// The RAID sets as last made or read.
     pub raid_config: Map<String, Value>,
-    /// Where its console is, while it is on.
-    pub console: Option<String>,
+    /// Where its console is, while it is on; whoever knows this is let in.
+    pub console: Option<Secret>,
     /// The port on the provisioning network while a ramdisk runs.
     pub ramdisk_port: Option<Id<Port>>,
     /// The command the agent was last given.
@@ -361,6 +368,8 @@ pub struct NodeObserved {
     pub isolated_at: Option<Timestamp>,
     /// When its ramdisk last proved by its TPM what it had booted.
     pub attested_at: Option<Timestamp>,
+    /// The attestation key it proved that with: base64 of its `TPMT_PUBLIC`.
+    pub attestation_key: Option<String>,
     /// How often the ramdisk was booted in this job.
     pub boots: u32,
     /// The job failed: the machine is being switched off and unplugged before the failed state is shown.
@@ -370,9 +379,11 @@ pub struct NodeObserved {
 }
 
 impl NodeObserved {
-    /// Whether only an agent is awaited: the states that Ironic shows as `… wait`.
+    /// Whether only an agent is awaited, or a step that somebody else does: the states that Ironic shows as `… wait`.
     pub fn is_waiting(&self) -> bool {
-        self.phase == Phase::Agent && !self.failing && !self.aborting
+        let step = || self.job.current().is_some_and(|(_, it)| matches!(it.progress, StepState::Begun { .. }));
+        let waits = self.phase == Phase::Agent || (matches!(self.phase, Phase::Before | Phase::Work) && step());
+        waits && !self.failing && !self.aborting
     }
 }
 

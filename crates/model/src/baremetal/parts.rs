@@ -55,6 +55,13 @@ pub struct BaremetalPortDesired {
     /// Free for the operator.
     #[serde(default)]
     pub extra: Map<String, Value>,
+    /// Where its cable ends, in the words of the user: also what [`LocalLink`] has no place for (`hostname`, `network_type`, `vtep-…`).
+    /// Empty: as `local_link_connection` says.
+    #[serde(default)]
+    pub local_link: Map<String, Value>,
+    /// Whether the service may put it into a group that it makes by itself.
+    #[serde(default = "yes")]
+    pub available_for_dynamic_portgroup: bool,
 }
 
 /// What is wanted of a [`Portgroup`]. Its name is held in the allocation pool `portgroup-name`, its address in `portgroup-mac`.
@@ -79,6 +86,9 @@ pub struct PortgroupDesired {
     /// Free word by which operators group them.
     #[serde(default)]
     pub category: Option<String>,
+    /// Whether the service made it by itself.
+    #[serde(default)]
+    pub dynamic_portgroup: bool,
     /// What the service itself keeps of it.
     #[serde(default)]
     pub internal_info: Map<String, Value>,

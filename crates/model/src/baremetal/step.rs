@@ -52,6 +52,9 @@ pub struct PlannedStep {
     /// Whether it may be given up while it runs.
     #[serde(default)]
     pub abortable: bool,
+    /// Whether the ramdisk is to be booted anew after it.
+    #[serde(default)]
+    pub reboot_requested: bool,
     /// Where it stands.
     #[serde(default)]
     pub progress: StepState,
@@ -78,6 +81,12 @@ pub struct Job {
     /// Whether no ramdisk is to be booted.
     #[serde(default)]
     pub no_ramdisk: bool,
+    /// The versions of its hardware managers that the agent told with its steps; it does none of them if they have changed.
+    #[serde(default)]
+    pub managers: Value,
+    /// How often the steps were begun anew because those versions had changed.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Job {
@@ -133,6 +142,8 @@ impl Kind for Runbook {
     const NAME: &'static str = "runbook";
     type Desired = RunbookDesired;
     type Observed = ();
-    const COLUMNS: &'static [Column<Self>] = &[Column { name: "owner", value: |it| it.desired.owner.clone() }];
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column { name: "owner", value: |it| it.desired.owner.clone() },
+        Column { name: "public", value: |it| Some(it.desired.public.to_string()) },
+    ];
 }
-

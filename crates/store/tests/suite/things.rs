@@ -3,7 +3,6 @@
 use model::baremetal::{Node, NodeDesired};
 use model::identity::Project;
 use model::net::{Network, NetworkDesired, Segment, Subnet, SubnetDesired, VlanId};
-use model::secret::Settings;
 use model::{Id, Kind, Object};
 use store::{Batch, Store, StoreError};
 
@@ -18,24 +17,7 @@ pub fn subnet(of: &Id<Network>) -> Object<Subnet> {
 }
 
 pub fn node(name: &str, class: Option<&str>) -> Object<Node> {
-    let desired = NodeDesired {
-        driver: "redfish".into(),
-        driver_info: Settings::default(),
-        properties: serde_json::Map::new(),
-        extra: serde_json::Map::new(),
-        instance_info: Settings::default(),
-        instance_uuid: None,
-        resource_class: class.map(str::to_owned),
-        owner: None,
-        lessee: None,
-        description: None,
-        maintenance: false,
-        maintenance_reason: None,
-        vifs: vec![],
-        configdrive: None,
-        request: None,
-        power_request: None,
-    };
+    let desired = NodeDesired { driver: "redfish".into(), resource_class: class.map(str::to_owned), ..NodeDesired::default() };
     Object::new(Id::random(), None, name, desired)
 }
 

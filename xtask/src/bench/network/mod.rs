@@ -142,7 +142,7 @@ async fn open_other(arguments: &Arguments, operations: &[Operation], url: &str, 
 }
 
 /// The TCP port of a database that is on this machine, as far as its URL says so.
-fn database_port(url: &str) -> Option<u16> {
+pub(super) fn database_port(url: &str) -> Option<u16> {
     let rest = url.split_once("://")?.1;
     let authority = rest.split(['/', '?']).next()?;
     let place = authority.rsplit_once('@').map_or(authority, |it| it.1);

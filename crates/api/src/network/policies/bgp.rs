@@ -4,7 +4,7 @@
 
 use policy::{Rule, rule};
 
-use super::{ADMIN, on};
+use super::{ADMIN, ADMIN_OR_MEMBER, ADMIN_OR_READER, on};
 
 /// The rules.
 pub(super) static RULES: &[Rule] = &[
@@ -25,4 +25,116 @@ pub(super) static RULES: &[Rule] = &[
     on(rule("update_bgp_peer", ADMIN), &[("PUT", "/v2.0/bgp-peers/{id}")]).about("Change a BGP peer"),
     on(rule("delete_bgp_peer", ADMIN), &[("DELETE", "/v2.0/bgp-peers/{id}")]).about("Delete a BGP peer"),
     on(rule("get_bgp_peer", ADMIN), &[("GET", "/v2.0/bgp-peers"), ("GET", "/v2.0/bgp-peers/{id}")]).about("See a BGP peer"),
+    // VPNs.
+    on(rule("create_bgpvpn", ADMIN), &[("POST", "/v2.0/bgpvpn/bgpvpns")]).about("Create a VPN of BGP"),
+    on(rule("update_bgpvpn", ADMIN_OR_MEMBER), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")]).about("Change a VPN of BGP"),
+    on(rule("update_bgpvpn:project_id", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")]).about("Give a VPN of BGP to another project"),
+    on(rule("update_bgpvpn:route_targets", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("Change the route targets of a VPN of BGP"),
+    on(rule("update_bgpvpn:import_targets", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("Change of which route targets a VPN of BGP takes routes in"),
+    on(rule("update_bgpvpn:export_targets", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("Change with which route targets a VPN of BGP gives routes out"),
+    on(rule("update_bgpvpn:route_distinguishers", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("Change the route distinguishers of a VPN of BGP"),
+    on(rule("update_bgpvpn:vni", ADMIN), &[("PUT", "/v2.0/bgpvpn/bgpvpns/{id}")]).about("Change the VNI of a VPN of BGP"),
+    on(rule("delete_bgpvpn", ADMIN), &[("DELETE", "/v2.0/bgpvpn/bgpvpns/{id}")]).about("Delete a VPN of BGP"),
+    on(rule("get_bgpvpn", ADMIN_OR_READER), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See a VPN of BGP"),
+    on(rule("get_bgpvpn:project_id", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See whose a VPN of BGP is"),
+    on(rule("get_bgpvpn:route_targets", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See the route targets of a VPN of BGP"),
+    on(rule("get_bgpvpn:import_targets", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See of which route targets a VPN of BGP takes routes in"),
+    on(rule("get_bgpvpn:export_targets", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See with which route targets a VPN of BGP gives routes out"),
+    on(rule("get_bgpvpn:route_distinguishers", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See the route distinguishers of a VPN of BGP"),
+    on(rule("get_bgpvpn:vni", ADMIN), &[("GET", "/v2.0/bgpvpn/bgpvpns"), ("GET", "/v2.0/bgpvpn/bgpvpns/{id}")])
+        .about("See the VNI of a VPN of BGP"),
+    on(rule("create_bgpvpn_network_association", ADMIN_OR_MEMBER), &[("POST", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations")])
+        .about("Put a network into a VPN of BGP"),
+    on(
+        rule("update_bgpvpn_network_association", ADMIN_OR_MEMBER),
+        &[("PUT", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations/{network_association_id}")],
+    )
+    .about("Change how a network is in a VPN of BGP"),
+    on(
+        rule("delete_bgpvpn_network_association", ADMIN_OR_MEMBER),
+        &[("DELETE", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations/{network_association_id}")],
+    )
+    .about("Take a network out of a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_network_association", ADMIN_OR_READER),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations/{network_association_id}"),
+        ],
+    )
+    .about("See that a network is in a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_network_association:project_id", ADMIN),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/network_associations/{network_association_id}"),
+        ],
+    )
+    .about("See who has a network in a VPN of BGP"),
+    on(rule("create_bgpvpn_router_association", ADMIN_OR_MEMBER), &[("POST", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations")])
+        .about("Put a router into a VPN of BGP"),
+    on(
+        rule("update_bgpvpn_router_association", ADMIN_OR_MEMBER),
+        &[("PUT", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations/{router_association_id}")],
+    )
+    .about("Change how a router is in a VPN of BGP"),
+    on(
+        rule("delete_bgpvpn_router_association", ADMIN_OR_MEMBER),
+        &[("DELETE", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations/{router_association_id}")],
+    )
+    .about("Take a router out of a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_router_association", ADMIN_OR_READER),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations/{router_association_id}"),
+        ],
+    )
+    .about("See that a router is in a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_router_association:project_id", ADMIN),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/router_associations/{router_association_id}"),
+        ],
+    )
+    .about("See who has a router in a VPN of BGP"),
+    on(rule("create_bgpvpn_port_association", ADMIN_OR_MEMBER), &[("POST", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations")])
+        .about("Put a port into a VPN of BGP"),
+    on(
+        rule("update_bgpvpn_port_association", ADMIN_OR_MEMBER),
+        &[("PUT", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations/{port_association_id}")],
+    )
+    .about("Change how a port is in a VPN of BGP"),
+    on(
+        rule("delete_bgpvpn_port_association", ADMIN_OR_MEMBER),
+        &[("DELETE", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations/{port_association_id}")],
+    )
+    .about("Take a port out of a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_port_association", ADMIN_OR_READER),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations/{port_association_id}"),
+        ],
+    )
+    .about("See that a port is in a VPN of BGP"),
+    on(
+        rule("get_bgpvpn_port_association:project_id", ADMIN),
+        &[
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations"),
+            ("GET", "/v2.0/bgpvpn/bgpvpns/{bgpvpn_id}/port_associations/{port_association_id}"),
+        ],
+    )
+    .about("See who has a port in a VPN of BGP"),
 ];

@@ -188,7 +188,7 @@ mod tests {
         Engine::new(&tables()).unwrap();
         let rules: Vec<&Rule> = tables().into_iter().flatten().collect();
         let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name).collect();
-        assert_eq!((rules.len(), names.len()), (408, 408));
+        assert_eq!((rules.len(), names.len()), (439, 439));
         for rule in rules {
             assert!(!rule.about.is_empty(), "{}", rule.name);
             assert!(rule.operations.iter().all(|(_, path)| path.starts_with("/v2.0/") && !path.ends_with('/')), "{}", rule.name);
@@ -226,6 +226,11 @@ mod tests {
             ("create_port_chain", &own, "p", "member", true),
             ("get_l2_gateway", &own, "p", "member", false),
             ("get_bgp_speaker", &own, "p", "manager", false),
+            ("create_bgpvpn", &own, "p", "manager", false),
+            ("update_bgpvpn", &own, "p", "member", true),
+            ("update_bgpvpn:route_targets", &own, "p", "member", false),
+            ("create_bgpvpn_port_association", &own, "p", "member", true),
+            ("get_bgpvpn_port_association", &own, "q", "reader", false),
             ("get_reachability", &own, "p", "reader", true),
             ("get_reachability", &own, "q", "reader", false),
             ("create_port_binding", &own, "p", "admin", false),

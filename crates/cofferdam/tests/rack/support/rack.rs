@@ -61,6 +61,11 @@ fn missing() -> Option<String> {
 impl Rack {
     /// Starts one; says why if none can be had.
     pub fn up(letter: char, machines: usize) -> Option<Self> {
+        Self::up_with(letter, machines, &[])
+    }
+
+    /// The same with further options of `cofferdam lab up`.
+    pub fn up_with(letter: char, machines: usize, options: &[&str]) -> Option<Self> {
         if let Some(reason) = missing() {
             say(&format!("skipped: {reason}"));
             return None;
@@ -72,7 +77,7 @@ impl Rack {
         let mut rack = Self { name, base: Some(base), description: Value::Null, _turn: turn };
         let dir = rack.dir();
         let shape = ["--leaves", "2", "--machines", &machines.to_string(), "--disk-gb", "2"].map(str::to_owned);
-        let text = run(rack.lab("up").args(shape).arg("--json"));
+        let text = run(rack.lab("up").args(shape).args(options).arg("--json"));
         rack.description = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         Some(rack)
     }

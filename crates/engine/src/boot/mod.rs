@@ -1,32 +1,38 @@
-//! What machines boot from, on the provisioning network only: DHCP, TFTP, and HTTP with the boot script, the images and the agents'
-//! part of the bare-metal API. Answers go only to machines that are in a deploy or a clean, and each gets only what is its own.
+//! What machines boot from, on the provisioning network only: DHCP of both families, TFTP, and HTTP with iPXE, the boot script, the
+//! images and the agents' part of the bare-metal API. Answers go only to machines that are in a job that boots a ramdisk, and each gets
+//! only what is its own. Virtual media are fetched by BMCs and are served with the main API: see [`medium`].
+
+mod files;
+pub(crate) mod medium;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use drivers::Fut;
 use drivers::boot::dhcp::{DhcpServer, Lease, Leases};
+use drivers::boot::dhcp6::{Dhcp6Server, Lease6, Leases6, eui64};
+use drivers::boot::radv::Advertiser;
 use drivers::boot::tftp::TftpServer;
 use model::Id;
+use model::Object;
 use model::baremetal::{Node, Phase};
-use model::image_compute::Image;
+use model::image_compute::{Image, ImageStatus};
 use model::net::{Port, PortStatus};
-use model::{Object, Timestamp};
 use net::Netns;
 use store::{Query, StoreError};
 use tokio::sync::watch;
 
 use crate::config::ProvisioningConfig;
 use crate::edge;
+use crate::image_cache::Progress;
 use crate::runtime::Shared;
 
 const RETRY: Duration = Duration::from_millis(300);
@@ -80,18 +86,47 @@ async fn all(
     agent_api: Router,
 ) -> std::io::Result<()> {
     let dhcp = DhcpServer::bind(netns, "eth0")?;
-    let tftp = TftpServer::bind(netns, config.address, 69, Arc::clone(files))?;
+    let tftp = TftpServer::bind(netns, IpAddr::V4(config.address), 69, Arc::clone(files))?;
     let http = net::tcp_listen(netns, SocketAddr::new(IpAddr::V4(config.address), config.http_port))?;
     tracing::info!(address = %config.address, "DHCP, TFTP and HTTP are up on the provisioning network");
-    let site = Arc::new(Site { shared: Arc::clone(shared), config: config.clone() });
+    let site = Arc::new(Site { shared: Arc::clone(shared), config: config.clone(), files: Arc::clone(files) });
     let router = Router::new()
         .route("/boot/{mac}", get(script))
+        .route("/ipxe/{file}", get(loader))
         .route("/images/{node}/{image}", get(image))
         .with_state(Arc::clone(&site))
         .merge(agent_api)
         .into_make_service_with_connect_info::<SocketAddr>();
+    let other_family = other_family(&site, config, netns, files, router.clone());
     tokio::select! {
-        ended = dhcp.run(site) => ended,
+        ended = dhcp.run(Arc::<Site>::clone(&site)) => ended,
+        ended = tftp.run() => ended,
+        ended = async { axum::serve(http, router).await } => ended,
+        ended = other_family => ended,
+    }
+}
+
+/// The same over IPv6, where the network has it.
+async fn other_family(
+    site: &Arc<Site>,
+    config: &ProvisioningConfig,
+    netns: &Netns,
+    files: &Arc<BTreeMap<String, Bytes>>,
+    router: axum::extract::connect_info::IntoMakeServiceWithConnectInfo<Router, SocketAddr>,
+) -> std::io::Result<()> {
+    let Some(address) = config.address6 else {
+        return std::future::pending().await;
+    };
+    // The same identifier after a restart: clients renew with it.
+    let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, format!("cofferdam:provisioning/{address}").as_bytes());
+    let dhcp = Dhcp6Server::bind(netns, "eth0", *id.as_bytes())?;
+    let advertiser = Advertiser::bind(netns, "eth0", address)?;
+    let tftp = TftpServer::bind(netns, IpAddr::V6(address), 69, Arc::clone(files))?;
+    let http = net::tcp_listen(netns, SocketAddr::new(IpAddr::V6(address), config.http_port))?;
+    tracing::info!(%address, "the same is up over IPv6");
+    tokio::select! {
+        ended = dhcp.run(Arc::<Site>::clone(site)) => ended,
+        ended = advertiser.run() => ended,
         ended = tftp.run() => ended,
         ended = async { axum::serve(http, router).await } => ended,
     }
@@ -100,6 +135,7 @@ async fn all(
 struct Site {
     shared: Arc<Shared>,
     config: ProvisioningConfig,
+    files: Arc<BTreeMap<String, Bytes>>,
 }
 
 impl Site {
@@ -119,15 +155,36 @@ impl Site {
         Ok(node.map(|node| (port, node)))
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("http://{}:{}/{path}", self.config.address, self.config.http_port)
+    /// Our address as the other end, which is at `from`, can reach it.
+    fn url(&self, from: IpAddr, path: &str) -> String {
+        let ours = match (from, self.config.address6) {
+            (IpAddr::V6(_), Some(address)) => IpAddr::V6(address),
+            _ => IpAddr::V4(self.config.address),
+        };
+        format!("http://{}/{path}", SocketAddr::new(ours, self.config.http_port))
     }
+
+    /// Whether a request comes from the machine that has this port.
+    fn is_from(&self, port: &Object<Port>, from: SocketAddr) -> bool {
+        let from = from.ip().to_canonical();
+        port.desired.fixed_ips.iter().any(|it| it.ip_address == from)
+            || self.address6(&port.desired.mac_address).is_some_and(|it| IpAddr::V6(it) == from)
+    }
+
+    /// The address of a machine in the other family, where the network has it.
+    fn address6(&self, mac: &str) -> Option<Ipv6Addr> {
+        Some(eui64(self.config.address6?, edge::parse_mac(mac)?))
+    }
+}
+
+fn text_of(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 impl Leases for Site {
     fn lease(&self, mac: [u8; 6]) -> Fut<'_, Option<Lease>> {
         Box::pin(async move {
-            let text = mac.map(|byte| format!("{byte:02x}")).join(":");
+            let text = text_of(mac);
             let (port, _) = match self.booting(&text).await {
                 Ok(found) => found?,
                 Err(error) => {
@@ -144,11 +201,43 @@ impl Leases for Site {
                 prefix: self.config.cidr.prefix_len(),
                 server: self.config.address,
                 router: None,
-                script_url: self.url(&format!("boot/{text}")),
+                script_url: self.url(address.into(), &format!("boot/{text}")),
                 boot_file_bios: BIOS_FILE.into(),
                 boot_file_uefi: UEFI_FILE.into(),
+                boot_url_http: self.url(address.into(), &format!("ipxe/{UEFI_FILE}")),
             })
         })
+    }
+}
+
+impl Leases6 for Site {
+    fn lease6(&self, mac: [u8; 6]) -> Fut<'_, Option<Lease6>> {
+        Box::pin(async move {
+            let text = text_of(mac);
+            match self.booting(&text).await {
+                Ok(found) => found?,
+                Err(error) => {
+                    tracing::warn!(%error, "a DHCPv6 request was left unanswered");
+                    return None;
+                }
+            };
+            let address = self.address6(&text)?;
+            let ours = self.config.address6?;
+            Some(Lease6 {
+                address,
+                script_url: self.url(address.into(), &format!("boot/{text}")),
+                boot_url_tftp: format!("tftp://[{ours}]/{UEFI_FILE}"),
+                boot_url_http: self.url(address.into(), &format!("ipxe/{UEFI_FILE}")),
+            })
+        })
+    }
+}
+
+/// iPXE itself, for firmware that boots by HTTP. The file is nobody's secret: it is handed to whoever is on the network, as by TFTP.
+async fn loader(State(site): State<Arc<Site>>, Path(file): Path<String>) -> Response {
+    match site.files.get(&file) {
+        Some(bytes) => ([("content-type", "application/efi")], bytes.clone()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -159,7 +248,7 @@ async fn script(State(site): State<Arc<Site>>, Path(mac): Path<String>, ConnectI
         Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Err(error) => return unavailable(&error),
     };
-    if !is_from(&port, from) {
+    if !site.is_from(&port, from) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let info = &node.desired.driver_info;
@@ -167,8 +256,9 @@ async fn script(State(site): State<Arc<Site>>, Path(mac): Path<String>, ConnectI
         tracing::warn!(node.id = %node.id, "driver_info names no deploy_kernel and deploy_ramdisk");
         return StatusCode::NOT_FOUND.into_response();
     };
-    let url = |image: &str| site.url(&format!("images/{}/{image}", node.id));
-    let args = [format!("ipa-api-url={}", site.url("baremetal")), "nofb".to_owned(), format!("BOOTIF={mac}")];
+    let url = |image: &str| site.url(from.ip(), &format!("images/{}/{image}", node.id));
+    let mut args = vec![format!("ipa-api-url={}", site.url(from.ip(), "baremetal")), "nofb".to_owned(), format!("BOOTIF={mac}")];
+    args.extend(further_args(&node));
     match drivers::boot::ipxe::render(&drivers::boot::ipxe::Boot { kernel_url: &url(kernel), initrd_url: &url(initrd), args: &args }) {
         Ok(script) => ([("content-type", "text/plain")], script).into_response(),
         Err(error) => {
@@ -178,8 +268,10 @@ async fn script(State(site): State<Arc<Site>>, Path(mac): Path<String>, ConnectI
     }
 }
 
-fn is_from(port: &Object<Port>, from: SocketAddr) -> bool {
-    port.desired.fixed_ips.iter().any(|it| it.ip_address == from.ip())
+/// What the operator adds to the kernel's line of a machine's ramdisk (`driver_info.kernel_append_params`, as in Ironic).
+fn further_args(node: &Object<Node>) -> Vec<String> {
+    let text = node.desired.driver_info.text("kernel_append_params").unwrap_or_default();
+    text.split_whitespace().filter(|it| *it != "%default%").map(str::to_owned).collect()
 }
 
 fn unavailable(error: &StoreError) -> Response {
@@ -192,6 +284,7 @@ async fn image(
     State(site): State<Arc<Site>>,
     Path((node, image)): Path<(String, String)>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Response {
     let store = &site.shared.store;
     let (Some(node_id), Some(image_id)) = (Id::<Node>::parse(&node), Id::<Image>::parse(&image)) else {
@@ -209,26 +302,24 @@ async fn image(
     };
     let info = &node.desired.driver_info;
     let its_own = [info.text("deploy_kernel"), info.text("deploy_ramdisk"), node.desired.instance_info.text("image_source")];
-    if !is_from(&port, from) || !its_own.contains(&Some(image_id.as_str())) {
+    if !site.is_from(&port, from) || !its_own.contains(&Some(image_id.as_str())) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let began = Timestamp::now();
-    let path = site.shared.config.image_dir.join(image_id.as_str());
-    let file = match tokio::fs::File::open(&path).await {
-        Ok(file) => file,
-        Err(error) => {
-            tracing::warn!(image.id = %image_id, %error, "the data of an image is not there");
-            return StatusCode::NOT_FOUND.into_response();
-        }
+    let image = match store.get::<Image>(&image_id).await {
+        Ok(image) => image.filter(|it| it.desired.status == ImageStatus::Active),
+        Err(error) => return unavailable(&error),
     };
-    let size = file.metadata().await.map(|it| it.len()).unwrap_or_default();
-    tracing::debug!(image.id = %image_id, node.id = %node.id, size_bytes = size, at = began.iso_micros(), "sending an image");
-    let pieces = futures_util::stream::try_unfold(file, |mut file| async move {
-        let mut piece = vec![0_u8; 512 << 10];
-        let read = tokio::io::AsyncReadExt::read(&mut file, &mut piece).await?;
-        piece.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(piece), file)))
-    });
-    ([("content-type", "application/octet-stream".to_owned()), ("content-length", size.to_string())], Body::from_stream(pieces))
-        .into_response()
+    let Some(image) = image else { return StatusCode::NOT_FOUND.into_response() };
+    // Kernels and ramdisks are sent as they are; what is written to a disk, as it is written.
+    let path = if its_own.last() == Some(&Some(image_id.as_str())) {
+        match site.shared.images.raw(&image).await {
+            Progress::Ready(raw) => raw.path,
+            Progress::Converting => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            Progress::Failed(_) => return StatusCode::NOT_FOUND.into_response(),
+        }
+    } else {
+        site.shared.config.image_dir.join(image_id.as_str())
+    };
+    tracing::debug!(image.id = %image_id, node.id = %node.id, "sending an image");
+    files::send(&path, &headers).await
 }

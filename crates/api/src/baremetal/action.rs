@@ -1,0 +1,88 @@
+//! What a client asks of a node's controller and waits for: a row that the engine acts on, and whose end is the answer.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use model::baremetal::{Action, ActionEnd, Node, NodeAction, NodeActionDesired};
+use model::{Id, Object, Timestamp};
+use serde_json::Value;
+use store::{Batch, Severity, StoreError};
+
+use super::node::said_by;
+use super::{Ask, access};
+use crate::failure::Failure;
+
+/// How long a controller is waited for, in seconds.
+const WAIT_SECONDS: i64 = 30;
+/// The first and the longest pause between two looks.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+
+/// Has the engine do something with the node's hardware; `words` name it in the node's history, if it changes anything.
+///
+/// # Errors
+/// `Conflict` if it changes something while somebody works on the node; `BadRequest` if the hardware cannot do it; 500 with the
+/// controller's words if it failed; `Unavailable` if it was not done in time.
+pub(super) async fn run(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Value, Failure> {
+    let row = begin(ask, node, action, words).await?;
+    let answer = wait(ask, node, &row).await;
+    forget(ask, &row).await;
+    answer
+}
+
+/// The same without waiting: what it comes to is not told.
+///
+/// # Errors
+/// `Conflict` while somebody works on the node.
+pub(super) async fn start(ask: &Ask, node: &Object<Node>, action: Action, words: &str) -> Result<(), Failure> {
+    begin(ask, node, action, Some(words)).await.map(drop)
+}
+
+async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Id<NodeAction>, Failure> {
+    if words.is_some() {
+        access::unlocked(node)?;
+    }
+    let desired = NodeActionDesired { node_id: node.id.clone(), action, until: Timestamp::now().plus_seconds(WAIT_SECONDS) };
+    let row: Object<NodeAction> = Object::new(Id::random(), None, "", desired);
+    let mut batch = Batch::wishes().require(&node.id).create(&row);
+    if let Some(words) = words {
+        batch = batch.history(&node.id, Severity::Info, words, &said_by(ask, node, Value::Null));
+    }
+    match ask.app.store.apply(batch.wake(&row.id)).await {
+        Ok(()) => Ok(row.id),
+        Err(StoreError::Stale { .. }) => Err(Failure::not_found("Node", node.id.as_str())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn wait(ask: &Ask, node: &Object<Node>, row: &Id<NodeAction>) -> Result<Value, Failure> {
+    let late = || Failure::Unavailable(format!("The controller of node {} did not answer within {WAIT_SECONDS} seconds.", node.id));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(WAIT_SECONDS.unsigned_abs());
+    let mut pause = PAUSE.0;
+    loop {
+        tokio::time::sleep(pause).await;
+        let seen = ask.app.store.get(row).await?.ok_or_else(late)?;
+        match seen.observed.end {
+            Some(ActionEnd::Done { value }) => return Ok(value),
+            Some(ActionEnd::Unsupported { why }) => return Err(access::unsupported(node, &why)),
+            Some(ActionEnd::Failed { why }) => return Err(Failure::named(StatusCode::INTERNAL_SERVER_ERROR, "NodeAction", why)),
+            None if tokio::time::Instant::now() >= deadline => return Err(late()),
+            None => pause = (pause * 2).min(PAUSE.1),
+        }
+    }
+}
+
+/// Nobody waits for it any more. What cannot be removed now the engine removes when its time is over.
+async fn forget(ask: &Ask, row: &Id<NodeAction>) {
+    for _ in 0..crate::race::RACES {
+        let done = match ask.app.store.get(row).await {
+            Ok(Some(row)) => ask.app.store.apply(Batch::wishes().remove(&row)).await,
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(StoreError::Stale { .. }) => {}
+            Ok(()) => return,
+            Err(error) => return tracing::warn!(%error, action = %row, "the row of an action stays until its time is over"),
+        }
+    }
+}

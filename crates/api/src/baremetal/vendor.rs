@@ -1,0 +1,121 @@
+//! `/v1/nodes/{node}/vendor_passthru`: what only one vendor's hardware has.
+
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use http::{Method, StatusCode};
+use model::baremetal::{Action, Interface};
+use serde_json::{Map, Value, json};
+
+use super::{Ask, access, action};
+use crate::App;
+use crate::failure::Failure;
+use crate::page::Parameters;
+
+/// What of a node only its vendor has.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/vendor_passthru/methods", get(methods)).route("/vendor_passthru", any(call))
+}
+
+const RULE: &str = "baremetal:node:vendor_passthru";
+
+/// A method of a vendor interface.
+struct Called {
+    name: &'static str,
+    verbs: &'static [&'static str],
+    /// Whether its end is not waited for.
+    is_async: bool,
+    /// Whether nobody else may work on the node meanwhile.
+    locks: bool,
+    about: &'static str,
+}
+
+const fn called(name: &'static str, verbs: &'static [&'static str], is_async: bool, about: &'static str) -> Called {
+    Called { name, verbs, is_async, locks: true, about }
+}
+
+/// The methods of each vendor interface (Source: Ironic documentation, "Vendor passthru", and the drivers' pages).
+const METHODS: &[(&str, &[Called])] = &[
+    (
+        "fake",
+        &[
+            called("second_method", &["POST"], true, "Test if the value of bar is kazoo"),
+            called("third_method_sync", &["POST"], false, "Test if the value of bar is meow"),
+            Called { locks: false, ..called("fourth_method_shared_lock", &["POST"], true, "Test if the value of bar is woof") },
+            called("log_passthrough", &["POST"], true, "Test pass-through to wait."),
+        ],
+    ),
+    (
+        "ipmitool",
+        &[
+            called("send_raw", &["POST"], true, "Send raw bytes to the BMC. Required argument: 'raw_bytes'."),
+            called("bmc_reset", &["POST"], true, "Reset the BMC. Optional argument: 'warm'."),
+        ],
+    ),
+    ("redfish", &[called("eject_vmedia", &["POST"], false, "Eject a virtual media device. Optional argument: 'boot_device'.")]),
+];
+
+fn of(interface: &str) -> &'static [Called] {
+    METHODS.iter().find(|it| it.0 == interface).map_or(&[], |it| it.1)
+}
+
+pub(super) async fn methods(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
+    let node = access::permitted(&ask, &ident, RULE).await?;
+    let interface = node.desired.interface(Interface::Vendor);
+    if interface == "no-vendor" {
+        return Err(access::unsupported(&node, "vendor"));
+    }
+    let shown: Map<String, Value> = of(interface)
+        .iter()
+        .map(|it| {
+            let about = json!({
+                "http_methods": it.verbs, "async": it.is_async, "description": it.about, "attach": false, "require_exclusive_lock": it.locks,
+            });
+            (it.name.to_owned(), about)
+        })
+        .collect();
+    Ok(Json(Value::Object(shown)).into_response())
+}
+
+pub(super) async fn call(
+    ask: Ask,
+    Path(ident): Path<String>,
+    verb: Method,
+    Parameters(mut query): Parameters,
+    body: axum::body::Bytes,
+) -> Result<Response, Failure> {
+    let node = access::permitted(&ask, &ident, RULE).await?;
+    let Some(name) = query.remove("method").filter(|it| !it.is_empty()) else {
+        return Err(Failure::BadRequest("Method not specified when calling vendor extension.".into()));
+    };
+    let interface = node.desired.interface(Interface::Vendor);
+    if interface == "no-vendor" {
+        return Err(access::unsupported(&node, "vendor"));
+    }
+    let Some(method) = of(interface).iter().find(|it| it.name == name) else {
+        return Err(Failure::BadRequest(format!("No handler for method {name}")));
+    };
+    if !method.verbs.contains(&verb.as_str()) {
+        return Err(Failure::BadRequest(format!("The method {name} does not support HTTP {verb}")));
+    }
+    let mut given = match body.is_empty() {
+        true => Map::new(),
+        false => match serde_json::from_slice(&body) {
+            Ok(Value::Object(map)) => map,
+            Ok(Value::Null) => Map::new(),
+            _ => return Err(Failure::BadRequest("The body of a vendor method is a JSON object.".into())),
+        },
+    };
+    given.extend(query.into_iter().map(|(key, value)| (key, json!(value))));
+    let words = format!("asked: vendor method {name}");
+    let wanted = Action::Vendor { method: name, http_method: verb.to_string(), body: Value::Object(given) };
+    if method.is_async {
+        action::start(&ask, &node, wanted, &words).await?;
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    let words = Some(words.as_str()).filter(|_| method.locks);
+    Ok(Json(action::run(&ask, &node, wanted, words).await?).into_response())
+}

@@ -1,0 +1,381 @@
+//! The machine's place on networks: off and isolated, on the provisioning network, on its tenant's. Nothing here goes on by the success
+//! of an order, only by what was read back.
+
+use drivers::bmc::{BootDevice, PowerAction};
+use model::baremetal::{BaremetalPort, Interface, NodeInventory, Phase, PowerState, ProvisionRequest, ProvisionState, Verb};
+use model::fabric::{self, Switch, SwitchPort, SwitchPortDesired};
+use model::net::{Binding, LocalLink, Port, PortStatus, ip_key};
+use model::{Id, Object, Timestamp};
+use serde_json::json;
+use store::{Query, Severity};
+
+use super::{FAILING_LIMIT, Machine, SOON, WAIT};
+use crate::runtime::{Fault, Look, Next};
+use crate::{edge, inspection};
+
+impl Machine<'_> {
+    /// The cable ends of the machine, each with its switch.
+    async fn cables(&self) -> Result<Vec<(Object<Switch>, LocalLink)>, Fault> {
+        let switches = self.cx.store.list(&Query::<Switch>::new()).await?;
+        let mut out = Vec::new();
+        for card in &self.cards {
+            let Some(link) = &card.desired.local_link_connection else { continue };
+            let switch = fabric::find_switch(&switches, link)
+                .ok_or_else(|| Fault::Outside(format!("no switch of ours is at the other end of {}", card.desired.address)))?;
+            out.push((switch.clone(), link.clone()));
+        }
+        Ok(out)
+    }
+
+    /// Whether every switch port of the machine is held by nobody and was read back as isolated: the moment of the oldest proof, else
+    /// what is awaited. Of a machine whose network nobody manages there is nothing to prove.
+    pub(super) async fn isolation(&self) -> Result<Result<Timestamp, String>, Fault> {
+        let mut oldest = Timestamp::now();
+        if !self.is_wired() {
+            return Ok(Ok(oldest));
+        }
+        for (switch, link) in self.cables().await? {
+            let id = SwitchPortDesired::id_of(&switch.id, &link.port_id);
+            let row = match self.cx.store.get::<SwitchPort>(&id).await? {
+                Some(row) => row,
+                None => {
+                    crate::port::adopt(self.cx, &switch.id, &link.port_id).await?;
+                    return Ok(Err(format!("{} of {} is being read for the first time", link.port_id, switch.id)));
+                }
+            };
+            if !row.is_free() {
+                return Ok(Err(format!("{} of {} is in quarantine until it is read back as isolated", link.port_id, switch.id)));
+            }
+            oldest = row.proof().map_or(oldest, |proof| proof.read_at.min(oldest));
+        }
+        Ok(Ok(oldest))
+    }
+
+    /// The machine is off and nobody's: first the power, then every port it had, then the proof.
+    pub(super) async fn off(mut self) -> Look {
+        let deleting = self.node.observed.state == ProvisionState::Deleting;
+        if self.is_wired() || self.has_agent() {
+            match self.off_or_late().await? {
+                Ok(true) => {}
+                Ok(false) => return self.wait("being switched off", SOON).await,
+                Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
+            }
+        }
+        for vif in self.node.desired.vifs.clone() {
+            self.unbind(&vif).await?;
+        }
+        self.drop_ramdisk_port().await?;
+        match self.isolation().await? {
+            Err(reason) => self.wait(&reason, WAIT).await,
+            Ok(proven) if deleting => self.release_instance(proven).await,
+            Ok(_) => {
+                self.node.observed.ramdisk_port = None;
+                let tenants = matches!(self.node.observed.state, ProvisionState::Unrescuing)
+                    || (self.node.observed.state == ProvisionState::Servicing && self.node.observed.job.steps.is_empty());
+                self.phase(if tenants { Phase::Tenant } else { Phase::Before }, "off and isolated").await
+            }
+        }
+    }
+
+    /// The tenant has nothing of the machine any more: what it was told to run and who had it are forgotten, then it is erased.
+    async fn release_instance(mut self, proven: Timestamp) -> Look {
+        let clean = ProvisionRequest { verb: Verb::Provide, ..ProvisionRequest::default() };
+        let planned = self.plan(ProvisionState::Cleaning, &clean).await?;
+        let wired = self.is_wired();
+        let desired = &mut self.node.desired;
+        let vifs = std::mem::take(&mut desired.vifs);
+        let owner = desired.instance_uuid.take();
+        let allocation = desired.allocation_id.take();
+        desired.instance_info = model::secret::Settings::default();
+        desired.instance_name = None;
+        desired.configdrive = None;
+        desired.rescue_password = None;
+        self.wants = true;
+        let seen = &mut self.node.observed;
+        seen.ramdisk_port = None;
+        seen.image_verified = None;
+        let why = match planned {
+            Ok(job) => {
+                seen.job = job;
+                None
+            }
+            Err(why) => Some(why),
+        };
+        if wired {
+            seen.isolated_at = Some(proven);
+        }
+        let allocation = match allocation {
+            Some(id) => self.cx.store.get(&id).await?,
+            None => None,
+        };
+        let id = self.node.id.clone();
+        let first = match why {
+            None if self.node.observed.job.no_ramdisk => self.after_place(ProvisionState::Cleaning),
+            None => Phase::Place,
+            Some(_) => Phase::Stop,
+        };
+        if let Some(why) = why {
+            self.node.observed.failing = true;
+            self.node.observed.last_error = Some(why);
+        }
+        let reason = if wired { "isolated; to be erased" } else { "to be erased" };
+        self.to_with(ProvisionState::Cleaning, first, reason, |mut batch| {
+            if wired {
+                let proof = json!({"read_at": proven.iso_micros()});
+                let event = format!("isolation proven at {} by read-back", proven.iso_micros());
+                batch = batch.history(&id, Severity::Info, &event, &proof);
+            }
+            for vif in &vifs {
+                batch = batch.free("vif", vif.as_str()).wake(vif);
+            }
+            if let Some(allocation) = &allocation {
+                batch = batch.remove(allocation).free_held("allocation-name", allocation.id.as_str());
+            }
+            if let Some(owner) = owner {
+                use model::Kind as _;
+                batch = batch.wake_named(model::container_infra::Cluster::NAME, &owner);
+            }
+            batch.free("claim", id.as_str())
+        })
+        .await
+    }
+
+    async fn unbind(&self, port: &Id<Port>) -> Result<(), Fault> {
+        let Some(mut port) = self.cx.store.get::<Port>(port).await? else {
+            return Ok(());
+        };
+        if port.desired.binding.host_id == self.node.id.as_str() {
+            port.desired.binding.host_id = String::new();
+            port.desired.binding.profile = serde_json::Map::new();
+            self.cx.store.apply(self.cx.facts().want(&port).wake(&port.id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_ramdisk_port(&self) -> Result<(), Fault> {
+        if let Some(port) = self.cx.store.get::<Port>(&self.ramdisk_port_id()).await?
+            && !port.is_deleting()
+        {
+            self.cx.store.apply(self.cx.facts().mark_deleted(&port).wake(&port.id)).await?;
+        }
+        Ok(())
+    }
+
+    fn ramdisk_port_id(&self) -> Id<Port> {
+        Id::derived(&format!("ramdisk-port/{}", self.node.id))
+    }
+
+    fn boot_card(&self) -> Result<&Object<BaremetalPort>, Fault> {
+        self.cards
+            .iter()
+            .find(|card| card.desired.pxe_enabled && card.desired.local_link_connection.is_some())
+            .ok_or_else(|| Fault::outside("it has no port that is pxe_enabled and has a local_link_connection"))
+    }
+
+    fn binding(&self, card: &Object<BaremetalPort>) -> Binding {
+        let mut profile = serde_json::Map::new();
+        profile.insert("local_link_information".into(), json!([card.desired.local_link_connection]));
+        if let Some(network) = &card.desired.physical_network {
+            profile.insert("physical_network".into(), json!(network));
+        }
+        Binding { host_id: self.node.id.to_string(), vnic_type: "baremetal".into(), profile }
+    }
+
+    /// A port on the provisioning network, read back.
+    pub(super) async fn plug(mut self) -> Look {
+        if !self.is_wired() {
+            return self.phase(Phase::Boot, "its network is nobody's").await;
+        }
+        let card = match self.boot_card() {
+            Ok(card) => card.clone(),
+            Err(fault) => return self.fail(&fault.to_string()).await,
+        };
+        let id = self.ramdisk_port_id();
+        match self.cx.store.get::<Port>(&id).await? {
+            Some(port) if port.is_deleting() => self.wait("its last port on the provisioning network is being removed", WAIT).await,
+            Some(port) if port.observed.status == PortStatus::Active => {
+                self.node.observed.ramdisk_port = Some(id);
+                self.phase(Phase::Boot, "on the provisioning network").await
+            }
+            Some(port) => {
+                let reason = format!("port on the provisioning network: {}", port.observed.reason);
+                self.wait(&reason, WAIT).await
+            }
+            None => {
+                let (network, subnet) = edge::provisioning_ids();
+                let Some(subnet) = self.cx.store.get(&subnet).await? else {
+                    return self.wait("the provisioning network is not there yet", WAIT).await;
+                };
+                let address = edge::next_address(self.cx, &subnet).await?;
+                let mac = &card.desired.address;
+                let (owner, binding) = ("baremetal:none", self.binding(&card));
+                let desired = edge::port(&network, &subnet.id, address, mac, owner, self.node.id.as_str(), binding);
+                let name = format!("ramdisk of {}", self.node.name);
+                let port = Object::new(id.clone(), None, name, desired);
+                let batch = self.cx.facts().hold(&format!("ip:{}", subnet.id), &ip_key(address), id.as_str());
+                let batch = batch.hold(&format!("mac:{network}"), mac, id.as_str());
+                self.cx.store.apply(batch.create(&port).wake(&id)).await?;
+                Ok(Next::Again(SOON))
+            }
+        }
+    }
+
+    pub(super) async fn stop(mut self) -> Look {
+        match self.is_off().await {
+            Ok(true) => {}
+            // A job that failed ends although its machine may be on: no network is left to it, and nobody else is given it.
+            Ok(false) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
+            Err(Fault::Silent(_) | Fault::Outside(_)) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
+            Err(fault @ (Fault::Outside(_) | Fault::Silent(_))) if self.is_overdue() => return self.fail(&fault.to_string()).await,
+            Ok(false) => return self.wait("being switched off", SOON).await,
+            Err(fault) => return Err(fault),
+        }
+        if let Err(fault) = self.eject().await {
+            tracing::warn!(node.id = %self.node.id, %fault, "its virtual medium could not be taken out");
+        }
+        self.phase(Phase::Unplug, "off").await
+    }
+
+    /// Off the provisioning network, proven.
+    pub(super) async fn unplug(mut self) -> Look {
+        self.drop_ramdisk_port().await?;
+        let ends = self.node.observed.failing || self.node.observed.aborting;
+        for vif in self.node.desired.vifs.clone().iter().filter(|_| ends) {
+            self.unbind(vif).await?;
+        }
+        if let Err(reason) = self.isolation().await? {
+            return self.wait(&reason, WAIT).await;
+        }
+        if let Some(session) = self.session().await? {
+            self.cx.store.apply(self.cx.facts().remove(&session)).await?;
+        }
+        let seen = &mut self.node.observed;
+        seen.ramdisk_port = None;
+        seen.command = None;
+        if ends {
+            return self.failed().await;
+        }
+        match seen.state {
+            ProvisionState::Cleaning => {
+                let reason = if self.is_wired() { "erased, isolated, offered" } else { "cleaned" };
+                self.finish(reason).await
+            }
+            ProvisionState::Inspecting => self.finish("inspected").await,
+            _ => self.phase(Phase::Tenant, "off the provisioning network").await,
+        }
+    }
+
+    /// What the machine's switches were heard to say does not fit what is stored of its cables.
+    pub(super) async fn wiring_fault(&self) -> Result<Option<String>, Fault> {
+        if !self.is_wired() {
+            return Ok(None);
+        }
+        let Some(id) = Id::<NodeInventory>::parse(self.node.id.as_str()) else { return Ok(None) };
+        let Some(known) = self.cx.store.get(&id).await? else { return Ok(None) };
+        let switches = self.cx.store.list(&Query::<Switch>::new()).await?;
+        let wrong = inspection::wiring::faults(&known.desired.inventory, &known.desired.plugin_data, &self.cards, &switches);
+        Ok((!wrong.is_empty()).then(|| format!("its cables are not as stored: {}", wrong.join("; "))))
+    }
+
+    /// The tenant's ports, read back. Cards and ports are paired in order.
+    pub(super) async fn tenant(self) -> Look {
+        if !self.is_wired() {
+            return self.on_its_network().await;
+        }
+        if let Some(why) = self.wiring_fault().await? {
+            return self.fail(&why).await;
+        }
+        let cards: Vec<_> = self.cards.iter().filter(|card| card.desired.local_link_connection.is_some()).cloned().collect();
+        if self.node.desired.vifs.len() > cards.len() {
+            let (vifs, cards) = (self.node.desired.vifs.len(), cards.len());
+            return self.fail(&format!("{vifs} ports are attached to a machine with {cards} cards")).await;
+        }
+        for (vif, card) in self.pairs(&cards) {
+            let Some(mut port) = self.cx.store.get::<Port>(&vif).await?.filter(|it| !it.is_deleting()) else {
+                let why = format!("port {vif} was deleted");
+                return self.fail(&why).await;
+            };
+            let binding = self.binding(card);
+            if port.desired.binding != binding || port.desired.mac_address != card.desired.address {
+                let pool = format!("mac:{}", port.desired.network_id);
+                let mut batch = self.cx.facts();
+                if port.desired.mac_address != card.desired.address {
+                    batch = batch.free(&pool, &port.desired.mac_address).hold(&pool, &card.desired.address, port.id.as_str());
+                }
+                port.desired.binding = binding;
+                port.desired.plug = None;
+                port.desired.was_wired = true;
+                port.desired.mac_address.clone_from(&card.desired.address);
+                self.cx.store.apply(batch.want(&port).wake(&port.id)).await?;
+                return Ok(Next::Again(SOON));
+            }
+            if port.observed.status != PortStatus::Active {
+                let reason = format!("port {}: {}", port.id, port.observed.reason);
+                return self.wait(&reason, WAIT).await;
+            }
+        }
+        self.on_its_network().await
+    }
+
+    /// Which port goes with which card: the one it was attached to by name, the others in order.
+    fn pairs<'a>(&self, cards: &'a [Object<BaremetalPort>]) -> Vec<(Id<Port>, &'a Object<BaremetalPort>)> {
+        let vifs = &self.node.desired.vifs;
+        let named = |card: &Object<BaremetalPort>| {
+            let vif = card.desired.internal_info.get("tenant_vif_port_id").and_then(serde_json::Value::as_str);
+            vif.and_then(|id| vifs.iter().find(|it| it.as_str() == id)).cloned()
+        };
+        let mut out: Vec<_> = cards.iter().filter_map(|card| Some((named(card)?, card))).collect();
+        let free: Vec<_> = cards.iter().filter(|card| !out.iter().any(|(_, taken)| taken.id == card.id)).collect();
+        let rest: Vec<_> = vifs.iter().filter(|vif| !out.iter().any(|(taken, _)| taken == *vif)).cloned().collect();
+        out.extend(rest.into_iter().zip(free));
+        out
+    }
+
+    /// Its tenant's ports were read back, or its network is nobody's.
+    async fn on_its_network(self) -> Look {
+        match self.node.observed.state {
+            ProvisionState::Adopting => self.finish("taken over as it runs").await,
+            ProvisionState::Rescuing => self.finish("its rescue ramdisk is on its tenant's network").await,
+            _ if !self.is_wired() && !self.has_agent() => self.finish("its power is nobody's here").await,
+            _ => self.phase(Phase::Start, "its tenant's ports were read back").await,
+        }
+    }
+
+    pub(super) async fn start(mut self) -> Look {
+        let ramdisk = self.interface(Interface::Deploy) == "ramdisk";
+        let bmc = self.bmc().map_err(Fault::bmc)?;
+        let device = match self.node.desired.instance_info.text("boot_iso").filter(|_| ramdisk) {
+            Some(iso) => {
+                bmc.insert_media("cdrom", iso).await.map_err(Fault::bmc)?;
+                BootDevice::Cdrom
+            }
+            None if ramdisk && self.is_wired() => {
+                return self.fail("a ramdisk can only be run on a tenant's network from instance_info.boot_iso").await;
+            }
+            None if ramdisk => BootDevice::Pxe,
+            None => BootDevice::Disk,
+        };
+        match bmc.set_boot(device, false).await {
+            Ok(()) | Err(drivers::bmc::BmcError::Unsupported { .. }) => {}
+            Err(error) => return self.late(Fault::bmc(error)).await,
+        }
+        let action = if self.node.desired.disable_power_off { PowerAction::Reset } else { PowerAction::On };
+        if let Err(error) = bmc.set_power(action).await {
+            return self.late(Fault::bmc(error)).await;
+        }
+        self.node.observed.power = Some(PowerState::On);
+        let reason = match device {
+            BootDevice::Disk => "boots from its disk",
+            _ => "boots its ramdisk",
+        };
+        self.finish(reason).await
+    }
+
+    /// A BMC did not do what it was told: it is told again, until that has lasted too long.
+    pub(super) async fn late(self, fault: Fault) -> Look {
+        if self.is_overdue() && !matches!(fault, Fault::Store(_)) {
+            return self.fail(&fault.to_string()).await;
+        }
+        Err(fault)
+    }
+}
