@@ -43,8 +43,10 @@ const PACKAGES: &[Package] = &[
     package("openvswitch-switch", Need::Demo, &["ovs-vswitchd"], "the leaf switches; Debian's own service is not used"),
     package("git", Need::Test, &["git"], "lists the files of the tree"),
     package("grub-efi-amd64-signed", Need::Test, &[], "boot loader of virtual machines and virtual media"),
+    package("ipmitool", Need::Test, &["ipmitool"], "speaks IPMI with BMCs and their consoles"),
     package("libarchive-tools", Need::Test, &["bsdtar"], "reads config drives as a machine does"),
     package("mmdebstrap", Need::Test, &["mmdebstrap"], "installs the Debian that a virtual machine boots"),
+    package("openipmi", Need::Test, &["ipmi_sim"], "a simulated BMC that speaks IPMI"),
     package("ovmf", Need::Test, &[], "firmware of virtual machines"),
     package("postgresql", Need::Test, &[], "the second database; Debian's own service is not used"),
     package("python3-venv", Need::Test, &[], "where the unmodified openstack client is installed"),
@@ -56,6 +58,7 @@ const PACKAGES: &[Package] = &[
 
 /// Services that Debian starts with a package and that we do not use.
 const SERVICES: &[(&str, &[&str])] = &[
+    ("openipmi", &["openipmi.service"]),
     ("openvswitch-switch", &["openvswitch-switch.service", "ovs-vswitchd.service", "ovsdb-server.service"]),
     ("postgresql", &["postgresql.service"]),
 ];
