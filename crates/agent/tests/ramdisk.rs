@@ -49,6 +49,7 @@ impl hyper::body::Body for Pieces {
 #[derive(Default)]
 struct Plane {
     lookups: AtomicUsize,
+    inspections: Mutex<Vec<Value>>,
     beats: Mutex<Vec<(Instant, Value)>>,
     image: Bytes,
     downloads: AtomicUsize,
@@ -57,7 +58,8 @@ struct Plane {
 }
 
 async fn lookup(State(plane): State<Arc<Plane>>, request: Request) -> Response {
-    assert_eq!(request.uri().query(), Some("addresses=00:00:00:00:00:00"));
+    // Inspection, which came before, has said which node it is.
+    assert_eq!(request.uri().query(), Some(format!("addresses=00:00:00:00:00:00&node_uuid={NODE}").as_str()));
     match plane.lookups.fetch_add(1, Ordering::SeqCst) {
         0 => StatusCode::NOT_FOUND.into_response(),
         1 => StatusCode::CONFLICT.into_response(),
@@ -67,6 +69,13 @@ async fn lookup(State(plane): State<Arc<Plane>>, request: Request) -> Response {
         }))
         .into_response(),
     }
+}
+
+async fn inspection(State(plane): State<Arc<Plane>>, Json(found): Json<Value>) -> Response {
+    let mut inspections = plane.inspections.lock().unwrap();
+    inspections.push(found);
+    // The first is told to come again.
+    if inspections.len() == 1 { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { Json(json!({ "uuid": NODE })).into_response() }
 }
 
 async fn heartbeat(State(plane): State<Arc<Plane>>, Json(beat): Json<Value>) -> StatusCode {
@@ -233,6 +242,7 @@ async fn a_machine_is_deployed_verified_cleaned_and_switched_off() {
         .route("/baremetal/", get(|| async { Json(json!({"default_version": {"id": "v1", "version": "1.95"}})) }))
         .route("/baremetal/v1/lookup", get(lookup))
         .route(&format!("/baremetal/v1/heartbeat/{NODE}"), post(heartbeat))
+        .route("/baremetal/v1/continue_inspection", post(inspection))
         .route("/image", get(image))
         .route("/slow", get(slow))
         .with_state(Arc::clone(&plane));
@@ -242,7 +252,8 @@ async fn a_machine_is_deployed_verified_cleaned_and_switched_off() {
 
     let folder = tempfile::tempdir().unwrap();
     let cmdline = folder.path().join("cmdline");
-    std::fs::write(&cmdline, format!("quiet ipa-api-url={base}/baremetal\n")).unwrap();
+    let inspects = format!("ipa-inspection-callback-url={base}/baremetal/v1/continue_inspection ipa-lldp-timeout=0.2");
+    std::fs::write(&cmdline, format!("quiet ipa-api-url={base}/baremetal {inspects}\n")).unwrap();
     let disk = folder.path().join("disk.raw");
     // The last tenant's data.
     std::fs::write(&disk, vec![0x11; usize::try_from(DISK_BYTES).unwrap()]).unwrap();
@@ -252,6 +263,15 @@ async fn a_machine_is_deployed_verified_cleaned_and_switched_off() {
     // Lookup was refused twice, the first heartbeat once; the agent went on.
     let beat = until("a heartbeat", || plane.beats.lock().unwrap().get(1).map(|it| it.1.clone())).await;
     assert_eq!(plane.lookups.load(Ordering::SeqCst), 3);
+    {
+        let inspections = plane.inspections.lock().unwrap();
+        assert_eq!(inspections.len(), 2);
+        let found = &inspections[1];
+        assert_eq!(found["inventory"]["disks"][0]["size"], DISK_BYTES);
+        assert_eq!(found["inventory"]["interfaces"][0]["ipv4_address"], "127.0.0.1");
+        assert_eq!((&found["root_disk"]["size"], &found["boot_interface"]), (&json!(DISK_BYTES), &json!("00:00:00:00:00:00")));
+        assert!(found["lldp_raw"].is_object() && found["error"].is_null(), "{found}");
+    }
     assert_eq!(beat["agent_token"], TOKEN);
     assert!(beat["agent_version"].is_string());
     let driver = Driver::of_beat(&beat);

@@ -36,7 +36,7 @@ fn every_command_of_the_client() {
         Some(clouds) => (admin.with_clouds(Path::new(clouds)), None),
         None => (admin, Some(Serve::start(setting))),
     };
-    let shell = Shell::new(client, other.is_none(), dir.path());
+    let shell = Shell::new(client, serve.as_ref().map(|it| it.setting.base()), dir.path());
     // Each user of the command waits mostly for Python; they do not get into each other's way.
     std::thread::scope(|scope| {
         let shell = &shell;

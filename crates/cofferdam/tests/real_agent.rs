@@ -10,6 +10,7 @@ mod support;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -21,6 +22,7 @@ use support::{BINARY, free_port, has_program, run, run_anyway, say, tail, wait_f
 /// The agent that is tested against.
 const PACKAGE: &str = "ironic-python-agent==13.0.0";
 const SANDBOX: &str = include_str!("real_agent_sandbox.sh");
+static PLANES: AtomicU16 = AtomicU16::new(0);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A cable between the host and a network namespace; both go with it.
@@ -111,14 +113,18 @@ struct Plane {
 }
 
 impl Plane {
-    fn start(dir: &Path, host: &str) -> Self {
+    fn start(dir: &Path, host: &str, config: &str) -> Self {
         let state = dir.join("state");
-        let address = format!("{host}:{}", free_port(18_000, 1_000));
+        let file = dir.join("cofferdam.toml");
+        std::fs::write(&file, config).unwrap();
+        // Tests of one process start at the same time: each looks in a range of its own.
+        let first = 18_000 + 100 * PLANES.fetch_add(1, Ordering::Relaxed);
+        let address = format!("{host}:{}", free_port(first, 100));
         let mut command = Command::new(BINARY);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COFFERDAM_")) {
             command.env_remove(name);
         }
-        command.arg("serve").arg("--state-dir").arg(&state).args(["--listen", &address]);
+        command.arg("serve").arg("--state-dir").arg(&state).args(["--listen", &address]).arg("--config").arg(file);
         let process = Guarded::start(&mut command, dir.join("serve.log"));
         let base = format!("http://{address}");
         let health = Request::get(format!("{base}/healthz"));
@@ -159,7 +165,8 @@ impl Plane {
 
     /// A node on no network of ours whose BMC believes everything, manageable.
     fn enroll(&self, name: &str, mac: &str) {
-        let node = json!({"name": name, "driver": "fake-hardware", "deploy_interface": "direct", "network_interface": "noop"});
+        let node = json!({"name": name, "driver": "fake-hardware", "deploy_interface": "direct", "inspect_interface": "agent",
+                         "network_interface": "noop"});
         let made = self.call(Method::POST, "/nodes", node);
         self.call(Method::POST, "/ports", json!({"node_uuid": made["uuid"], "address": mac}));
         self.call(Method::PUT, &format!("/nodes/{name}/states/provision"), json!({"target": "manage"}));
@@ -216,7 +223,7 @@ fn is_possible(programs: &[&str]) -> bool {
 }
 
 /// Starts the agent where it can do no harm.
-fn agent(program: &Path, cable: &Cable, line: &str, log: PathBuf) -> Guarded {
+fn start(program: &Path, cable: &Cable, line: &str, log: PathBuf) -> Guarded {
     let venv = program.parent().and_then(Path::parent).unwrap();
     let python = run(Command::new(venv.join("bin/python")).args(["-c", "import sys; print(sys.base_prefix)"]));
     let mut command = Command::new("nsenter");
@@ -228,7 +235,7 @@ fn agent(program: &Path, cable: &Cable, line: &str, log: PathBuf) -> Guarded {
 }
 
 #[test]
-fn the_real_agent_cleans() {
+fn the_real_agent_cleans_and_inspects() {
     if !is_possible(&["ip", "nsenter", "unshare", "setpriv", "python3"]) {
         return;
     }
@@ -238,22 +245,32 @@ fn the_real_agent_cleans() {
     };
     let dir = tempfile::Builder::new().prefix("cofferdam-ipa-").tempdir().unwrap();
     let cable = Cable::new();
-    let plane = Plane::start(dir.path(), &cable.host());
+    let plane = Plane::start(dir.path(), &cable.host(), "");
     plane.enroll("real", &cable.mac());
     plane.clean("real", &["erase_devices_metadata", "erase_pstore"]);
     let line = format!("ipa-api-url={}/baremetal", plane.base);
-    let agent = agent(&program, &cable, &line, dir.path().join("agent.log"));
+    let agent = start(&program, &cable, &line, dir.path().join("agent.log"));
     wait_for("the agent is looked up", Duration::from_secs(90), || {
         if agent.said("Lookup succeeded") { Ok(()) } else { Err(tail(&agent.log, 3)) }
     });
     plane.wait("real", "manageable", Duration::from_secs(90));
     for step in ["erase_devices_metadata", "erase_pstore"] {
-        assert!(agent.said(&format!("Executing clean step {{'interface': 'deploy', 'step': '{step}'")) || agent.said(step), "{step}");
+        assert!(agent.said(&format!("'step': '{step}'")), "{step}");
     }
     assert!(agent.said("Clean step completed"), "{}", tail(&agent.log, 20));
     assert!(agent.said("Generating TLS parameters automatically"), "the agent spoke TLS");
-    let history = plane.call(Method::GET, "/nodes/real/history", Value::Null);
-    say(&format!("history: {history}"));
+    drop(agent);
+
+    // Inspection: what the agent finds is the node's inventory.
+    plane.call(Method::PUT, "/nodes/real/states/provision", json!({"target": "inspect"}));
+    plane.wait("real", "inspect wait", PATIENCE);
+    let line =
+        format!("{line} ipa-inspection-callback-url={}/baremetal/v1/continue_inspection ipa-inspection-collectors=default", plane.base);
+    let agent = start(&program, &cable, &line, dir.path().join("inspection.log"));
+    plane.wait("real", "manageable", Duration::from_secs(90));
+    let inventory = plane.call(Method::GET, "/nodes/real/inventory", Value::Null)["inventory"].take();
+    assert_eq!(inventory["interfaces"][0]["mac_address"], cable.mac(), "{inventory}");
+    assert!(agent.said("Posting collected data"));
     assert!(!plane.process.said("panicked"));
 }
 
@@ -280,7 +297,7 @@ fn agents_that_are_not_what_they_say_are_refused() {
         return;
     }
     let dir = tempfile::Builder::new().prefix("cofferdam-impostor-").tempdir().unwrap();
-    let plane = Plane::start(dir.path(), "127.0.0.1");
+    let plane = Plane::start(dir.path(), "127.0.0.1", "");
     let mac = "52:54:00:1b:00:01";
     plane.enroll("fake", mac);
     let lookup = |mac: &str| plane.ask(Method::GET, &format!("/lookup?addresses={mac}"), None, false);
@@ -311,7 +328,8 @@ fn agents_that_are_not_what_they_say_are_refused() {
     assert_eq!(beat(&url, token, &strange).status, 202);
     std::thread::sleep(Duration::from_secs(4));
     assert!(!server.said("commands"), "{}", tail(&server.log, 10));
-    assert_eq!(plane.node("fake")["provision_state"], "clean wait");
+    let state = plane.node("fake")["provision_state"].take();
+    assert!(state == "cleaning" || state == "clean wait", "{state}");
 
     // What it said once it cannot change, and the token is not given out again.
     for (url, certificate, word) in [("https://127.0.0.1:1", &strange, "callback_url"), (url.as_str(), &own, "agent_verify_ca")] {
@@ -321,20 +339,83 @@ fn agents_that_are_not_what_they_say_are_refused() {
     }
     assert_eq!(lookup(mac).body["config"]["agent_token"], "******");
 
-    // In a boot of its own the same server is believed, with its own certificate.
-    plane.call(Method::PUT, "/nodes/fake/states/provision", json!({"target": "abort"}));
-    wait_for("the clean is given up", PATIENCE, || match plane.node("fake")["provision_state"].as_str() {
-        Some("clean failed") => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    plane.call(Method::PUT, "/nodes/fake/states/provision", json!({"target": "manage"}));
-    plane.wait("fake", "manageable", PATIENCE);
-    plane.call(Method::DELETE, "/nodes/fake/maintenance", Value::Null);
-    plane.clean("fake", &["erase_devices_metadata"]);
-    let again = lookup(mac);
-    let fresh = again.body["config"]["agent_token"].as_str().unwrap();
-    assert!(fresh != token && fresh != "******", "each boot has its own");
-    assert_eq!(beat(&url, token, &own).status, 400, "the token of the boot before");
-    assert_eq!(beat(&url, fresh, &own).status, 202);
+    // The same server is believed with its own certificate, by another machine and with that machine's token.
+    plane.enroll("honest", "52:54:00:1b:00:03");
+    plane.clean("honest", &["erase_devices_metadata"]);
+    let found = lookup("52:54:00:1b:00:03");
+    let honest = found.body["node"]["uuid"].as_str().unwrap();
+    let own_token = found.body["config"]["agent_token"].as_str().unwrap();
+    let beat = |token: &str| {
+        let body = json!({"callback_url": url, "agent_token": token, "agent_version": "13.0.0", "agent_verify_ca": own});
+        plane.ask(Method::POST, &format!("/heartbeat/{honest}"), Some(&body), false)
+    };
+    assert_eq!(beat(token).status, 400, "the token of another machine");
+    assert_eq!(beat(own_token).status, 202);
     wait_for("the agent is spoken to", PATIENCE, || if server.said("/v1/commands") { Ok(()) } else { Err(tail(&server.log, 3)) });
+}
+
+/// Starts the own agent on the loopback, with a file for a disk, and sees it looked up.
+fn own_agent(dir: &Path, plane: &Plane, node: &str, tpm: &Path) -> Guarded {
+    let (line, disk) = (dir.join("line"), dir.join("disk.raw"));
+    let id = plane.node(node)["uuid"].as_str().unwrap().to_owned();
+    std::fs::write(&line, format!("ipa-api-url={}/baremetal ipa-node-uuid={id} cofferdam-tpm=unix:{}", plane.base, tpm.display())).unwrap();
+    std::fs::File::create(&disk).unwrap().set_len(8 << 20).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["ramdisk", "--interface", "lo", "--no-dhcp", "--listen", "0"]).arg("--cmdline").arg(line).arg("--device").arg(disk);
+    Guarded::start(&mut command, dir.join("ramdisk.log"))
+}
+
+/// PCR_Extend of register 7, as booting something else does (TPM 2.0 Library, part 3, 22.2).
+fn boot_something_else(tpm: &Path) {
+    let mut command = vec![0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, 7, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x0b];
+    command.extend([0x5a; 32]);
+    let mut socket = std::os::unix::net::UnixStream::connect(tpm).unwrap();
+    std::io::Write::write_all(&mut socket, &command).unwrap();
+    let mut answer = [0xff; 10];
+    std::io::Read::read_exact(&mut socket, &mut answer).unwrap();
+    assert_eq!(answer[6..], [0; 4], "the TPM took it");
+}
+
+#[test]
+fn a_machine_that_booted_something_else_is_not_worked_on() {
+    if !has_program("swtpm") {
+        say("skipped: the program swtpm is missing");
+        return;
+    }
+    let dir = tempfile::Builder::new().prefix("cofferdam-attest-").tempdir().unwrap();
+    let socket = dir.path().join("tpm");
+    let mut swtpm = Command::new("swtpm");
+    swtpm.args([
+        "socket",
+        "--tpm2",
+        "--flags",
+        "not-need-init,startup-clear",
+        "--server",
+        &format!("type=unixio,path={}", socket.display()),
+    ]);
+    swtpm.args(["--tpmstate", &format!("dir={}", dir.path().display())]);
+    let _tpm = Guarded::start(&mut swtpm, dir.path().join("swtpm.log"));
+    let plane = Plane::start(dir.path(), "127.0.0.1", "[baremetal]\nattestation_first_use = true\n");
+    plane.enroll("box", "00:00:00:00:00:00");
+    let policy = |seven: &str| json!({"pcrs": {"0": ["00".repeat(32)], "7": [seven.repeat(32), "11".repeat(32)]}});
+    let patch = json!([{"op": "add", "path": "/driver_info/attestation_policy", "value": policy("00")}]);
+    plane.call(Method::PATCH, "/nodes/box", patch);
+    let round = || {
+        plane.clean("box", &["erase_devices_metadata"]);
+        let _agent = own_agent(dir.path(), &plane, "box", &socket);
+        wait_for("the clean ends", Duration::from_secs(60), || {
+            let node = plane.node("box");
+            match node["provision_state"].as_str().unwrap_or_default() {
+                "manageable" | "clean failed" => Ok(node),
+                other => Err(format!("it is {other}")),
+            }
+        })
+    };
+    let good = round();
+    assert_eq!(good["provision_state"], "manageable", "{}", good["last_error"]);
+    boot_something_else(&socket);
+    let changed = round();
+    assert_eq!(changed["provision_state"], "clean failed");
+    let why = changed["last_error"].as_str().unwrap();
+    assert!(why.contains("attestation failed: register 7 holds"), "{why}");
 }

@@ -49,11 +49,12 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     Ok(Next::Again(KEPT))
 }
 
+/// What the client is told: what it asked wrongly or of the wrong hardware is its own fault.
 fn ended(error: &BmcError) -> ActionEnd {
-    let why = error.to_string();
     match error {
-        BmcError::Unsupported { what } => ActionEnd::Unsupported { why: what.clone() },
-        _ => ActionEnd::Failed { why },
+        BmcError::Unsupported { what: why } | BmcError::Config { reason: why, .. } => ActionEnd::Unsupported { why: why.clone() },
+        BmcError::Rejected { address, reason } if address.starts_with("fake:") => ActionEnd::Unsupported { why: reason.clone() },
+        _ => ActionEnd::Failed { why: error.to_string() },
     }
 }
 

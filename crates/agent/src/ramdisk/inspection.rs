@@ -21,11 +21,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Time for a link to come up after its interface was switched on.
 const LINK: Duration = Duration::from_secs(3);
 
-/// Switches on every interface, so that its neighbour can be heard, and listens. Blocking.
-pub fn neighbours(patience: Duration) -> Heard {
-    let all = || interface::list().unwrap_or_default().into_iter().filter(|it| !it.loopback).collect::<Vec<_>>();
+/// Listens on `only`, or on every interface. With `wake` those that are off are switched on first; that is for machines, whose
+/// interfaces are nobody else's. Blocking.
+pub fn neighbours(only: Option<&str>, wake: bool, patience: Duration) -> Heard {
+    let all = || {
+        let all = interface::list().unwrap_or_default().into_iter();
+        all.filter(|it| only.map_or(!it.loopback, |only| it.name == only)).collect::<Vec<_>>()
+    };
     let mut woken = false;
-    for silent in all().iter().filter(|it| !it.carrier) {
+    for silent in all().iter().filter(|it| wake && !it.carrier) {
         match kernel::set_up(&silent.name) {
             Ok(()) => woken = true,
             Err(error) => tracing::debug!(interface = silent.name, %error, "could not switch the interface on"),

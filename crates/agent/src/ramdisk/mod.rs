@@ -252,7 +252,9 @@ async fn introduce(args: &RamdiskArgs, cmdline: &Cmdline, medium: &Medium, base:
 /// Listens for neighbours and sends the inventory. Without success the agent goes on: its node may be known already.
 async fn inspect(args: &RamdiskArgs, cmdline: &Cmdline, interface: &Interface, whole: bool) -> (Heard, Option<uuid::Uuid>) {
     let patience = cmdline.lldp_timeout.unwrap_or(LLDP_PATIENCE).min(LONGEST_LLDP);
-    let heard = tokio::task::spawn_blocking(move || inspection::neighbours(patience)).await.unwrap_or_default();
+    let only = args.interface.clone();
+    let listening = move || inspection::neighbours(only.as_deref(), init::is_first(), patience);
+    let heard = tokio::task::spawn_blocking(listening).await.unwrap_or_default();
     let disks = steps::disks_of(&args.device, whole);
     let described: Vec<_> = disks.iter().filter_map(|it| disks::describe(it)).collect();
     let root = if args.device.exists() { Some(args.device.clone()) } else { disks::choose(&described, None).ok() };

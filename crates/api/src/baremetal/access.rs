@@ -1,5 +1,7 @@
 //! Who may see and do what: the rules, asked of nodes. What a caller may not see does not exist for it.
 
+use std::time::Duration;
+
 use model::baremetal::{Node, is_busy};
 use model::{Id, Object};
 use policy::Target;
@@ -7,6 +9,7 @@ use serde_json::json;
 use store::Query;
 
 use super::Ask;
+use super::node_fields::target_power;
 use super::policies::of_node;
 use super::versions::{CONDUCTOR, Minor};
 use crate::enforce::{allows, enforce};
@@ -128,6 +131,26 @@ pub(super) fn locked(node: &Object<Node>) -> Failure {
 /// `Conflict`.
 pub(super) fn unlocked(node: &Object<Node>) -> Result<(), Failure> {
     if is_busy(node) { Err(locked(node)) } else { Ok(()) }
+}
+
+/// How long a power change that is under way is waited for.
+const POWER_WAIT: Duration = Duration::from_secs(2);
+
+/// The node once a power change asked of it is over, if that is soon: others wait for the node as long.
+///
+/// # Errors
+/// `NotFound` if it is gone; the store's.
+pub(super) async fn power_settled(ask: &Ask, id: &Id<Node>) -> Result<Object<Node>, Failure> {
+    let deadline = tokio::time::Instant::now() + POWER_WAIT;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let node = ask.app.store.get(id).await?.ok_or_else(|| Failure::not_found("Node", id.as_str()))?;
+        if target_power(&node).is_none() || tokio::time::Instant::now() >= deadline {
+            return Ok(node);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
 }
 
 /// That others were faster again and again.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use model::baremetal::{Action, ActionEnd, Node, NodeAction, NodeActionDesired};
+use model::baremetal::{Action, ActionEnd, Interface, Node, NodeAction, NodeActionDesired};
 use model::{Id, Object, Timestamp};
 use serde_json::Value;
 use store::{Batch, Severity, StoreError};
 
 use super::node::said_by;
-use super::{Ask, access};
+use super::{Ask, access, validate};
 use crate::failure::Failure;
 
 /// How long a controller is waited for, in seconds.
@@ -38,6 +38,8 @@ pub(super) async fn start(ask: &Ask, node: &Object<Node>, action: Action, words:
 }
 
 async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Id<NodeAction>, Failure> {
+    let interface = if matches!(action, Action::Vendor { .. }) { Interface::Vendor } else { Interface::Management };
+    validate::controller(node, interface).map_err(Failure::BadRequest)?;
     if words.is_some() {
         access::unlocked(node)?;
     }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use model::baremetal::{Allocation, AllocationDesired, Node, ProvisionState, is_busy, shown_state};
+use model::baremetal::{Allocation, AllocationDesired, AllocationState, Node, ProvisionState, is_busy, shown_state};
 use model::{Id, Object};
 use serde_json::{Value, json};
 use store::Query;
@@ -29,6 +30,8 @@ use crate::page::Parameters;
 const NAME_POOL: &str = "allocation-name";
 /// Most nodes that one allocation can name: each is looked up.
 const MAX_CANDIDATES: usize = 1000;
+/// How long the maker of one for a node in use waits to see that it has it.
+const BACKFILL_WAIT: Duration = Duration::from_secs(2);
 const TOO_OLD: &str = "The API version does not allow allocations";
 
 static FIELDS: &[Field<Allocation>] = &[
@@ -241,6 +244,22 @@ impl Resource for Allocation {
 
     fn own(ask: &Ask, query: Query<Self>) -> Query<Self> {
         query.column("owner", ask.caller.project_id.iter().map(ToString::to_string))
+    }
+
+    /// One for a node that is in use already is done at once.
+    async fn made(ask: &Ask, mut object: Object<Self>) -> Result<Object<Self>, Failure> {
+        let deadline = tokio::time::Instant::now() + BACKFILL_WAIT;
+        while object.desired.backfill.is_some()
+            && object.observed.state == AllocationState::Allocating
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            match ask.app.store.get(&object.id).await? {
+                Some(fresh) => object = fresh,
+                None => break,
+            }
+        }
+        Ok(object)
     }
 
     fn taken(pool: &str, object: &Object<Self>) -> Option<String> {

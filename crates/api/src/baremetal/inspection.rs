@@ -19,8 +19,16 @@ pub(super) const MAX_BODY: usize = 16 << 20;
 /// Largest of what is kept of one.
 const MAX_KEPT: usize = 4 << 20;
 
-/// The inventory, the addresses of its cards, and what else was sent.
-fn read(body: Value) -> Result<(Value, Vec<String>, Map<String, Value>), Failure> {
+/// What was sent.
+struct Told {
+    inventory: Value,
+    /// Of its cards.
+    addresses: Vec<String>,
+    /// What else was sent.
+    rest: Map<String, Value>,
+}
+
+fn read(body: Value) -> Result<Told, Failure> {
     let bad = |why: String| Failure::BadRequest(format!("Schema error for data: {why}"));
     let Value::Object(mut rest) = body else { return Err(bad(not_of_type(&body, "object"))) };
     let inventory = rest.remove("inventory").ok_or_else(|| bad("'inventory' is a required property".into()))?;
@@ -45,7 +53,7 @@ fn read(body: Value) -> Result<(Value, Vec<String>, Map<String, Value>), Failure
     let addresses = cards(texts.iter().map(String::as_str));
     // The archive of the ramdisk's logs: large, and of no use to rules.
     rest.remove("logs");
-    Ok((inventory, addresses, rest))
+    Ok(Told { inventory, addresses, rest })
 }
 
 pub(super) async fn proceed(knock: Knock, Parameters(query): Parameters, Json(body): Json<Value>) -> Result<Response, Failure> {
@@ -55,11 +63,11 @@ pub(super) async fn proceed(knock: Knock, Parameters(query): Parameters, Json(bo
     if !with_token && (knock.minor != Minor(1) || node_uuid.is_some()) {
         return Err(Failure::named(StatusCode::NOT_FOUND, "NotFound", "API version 1.84 or newer is required"));
     }
-    let (inventory, addresses, plugin_data) = read(body)?;
+    let Told { inventory, addresses, rest } = read(body)?;
     if addresses.is_empty() && node_uuid.is_none() {
         return Err(Failure::BadRequest("No lookup information provided".into()));
     }
-    let desired = NodeInventoryDesired { inventory, plugin_data: Value::Object(plugin_data) };
+    let desired = NodeInventoryDesired { inventory, plugin_data: Value::Object(rest) };
     if serde_json::to_string(&desired).map_or(usize::MAX, |it| it.len()) > MAX_KEPT {
         return Err(Failure::BadRequest(format!("Inventory is larger than {MAX_KEPT} bytes")));
     }
@@ -106,7 +114,7 @@ mod tests {
     fn inventories() {
         let body =
             json!({"inventory": {"interfaces": [{"mac_address": "52:54:00:AA:00:01"}, {"mac_address": "x"}]}, "logs": "…", "error": null});
-        let (_, addresses, rest) = read(body).unwrap();
+        let Told { addresses, rest, .. } = read(body).unwrap();
         assert_eq!(addresses, ["52:54:00:aa:00:01"]);
         assert_eq!(rest.keys().collect::<Vec<_>>(), ["error"]);
         for bad in [

@@ -46,7 +46,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -197,28 +197,39 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
 fn refusal(refused: &Refused) -> Failure {
     let Range { min, max } = RANGE;
     let why = match refused {
-        Refused::Malformed(text) => format!("Invalid value for X-OpenStack-Ironic-API-Version: '{text}'."),
-        Refused::Outside(Version(major, minor)) => {
-            let why = match *major == min.0 {
-                true => "was requested but the minor version is not supported by this service",
-                false => "was requested but the major version is not supported by this service",
-            };
-            format!("Version {major}.{minor} {why}.")
+        Refused::Malformed(_) => {
+            let text = "Invalid value for X-OpenStack-Ironic-API-Version header";
+            return Failure::named(StatusCode::NOT_ACCEPTABLE, BY_ROUTER, text);
         }
+        Refused::Outside(Version(major, minor)) => match *major == min.0 {
+            true => {
+                format!("Version {major}.{minor} was requested but the minor version is not supported by this service.")
+            }
+            false => format!("Mutually exclusive versions requested. Version {major}.{minor} requested but not supported by this service."),
+        },
     };
-    Failure::NotAcceptable(format!("{why} The supported version range is: [{min}, {max}]."))
+    let text = format!("{why} The supported version range is: [{min}, {max}].");
+    Failure::named(StatusCode::NOT_ACCEPTABLE, BY_ROUTER, text)
 }
+
+/// The name of failures that have the form of Ironic's router.
+const BY_ROUTER: &str = "Router";
 
 /// Errors are JSON within JSON: clients read them twice.
 fn error(failure: &Failure) -> Value {
     if matches!(failure, Failure::Unauthorized(_)) {
         return json!({"error": {"code": 401, "title": "Unauthorized", "message": failure.message()}});
     }
-    if let Failure::NoRoute | Failure::MethodNotAllowed = failure {
+    let by_router = match failure {
+        Failure::NoRoute | Failure::MethodNotAllowed => Some(String::new()),
+        Failure::Named { kind: BY_ROUTER, message, .. } => Some(message.clone()),
+        _ => None,
+    };
+    if let Some(description) = by_router {
         let status = failure.status();
         // As Ironic's router says it, with the words that clients look for in all others.
         let inner = json!({
-            "code": status.as_u16(), "title": status.canonical_reason(), "description": "",
+            "code": status.as_u16(), "title": status.canonical_reason(), "description": description,
             "faultcode": "Client", "faultstring": failure.message(), "debuginfo": null,
         });
         return json!({ "error_message": inner.to_string() });

@@ -66,14 +66,10 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
     let owner = creator(&ask, &body)?;
     for write in WRITES {
         let since = node_fields::any(write.name).map_or(Minor(1), |it| it.since);
-        let given = body.get(write.name).is_some_and(|it| !it.is_null() && !(write.name == "conductor_group" && it == ""));
+        let given = body.get(write.name).is_some_and(|it| !(it.is_null() || write.name == "conductor_group" && it == ""));
         if given && since > ask.minor {
             return Err(too_early());
         }
-    }
-    if ask.minor < Minor(11) {
-        // Before 1.11 a node started as available; here none is offered before it was proven erased and isolated.
-        return Err(Failure::NotAcceptable("nodes can be enrolled from version 1.11 on".into()));
     }
     let id: Id<Node> = node_fields::new_id(&mut body).map_err(Failure::BadRequest)?;
     let mut node = Object::new(id, None, "", NodeDesired::default());
@@ -89,6 +85,16 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
         node.desired.owner = Some(owner);
     }
     node_write::interfaces(&node)?;
+    if ask.minor < Minor(10) && !node.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)) {
+        return Err(Failure::BadRequest(format!("Cannot create node with invalid name '{}'", node.name)));
+    }
+    if ask.minor < Minor(11) {
+        // Before 1.11 a node started as available. Of machines that are there none is offered before it was proven erased and isolated.
+        if node.desired.driver != "fake-hardware" {
+            return Err(Failure::NotAcceptable("nodes of this driver can be enrolled from version 1.11 on".into()));
+        }
+        node.observed.state = ProvisionState::Available;
+    }
     let mut batch = names(Batch::wishes(), None, &node);
     if let Some(chassis) = &node.desired.chassis_id {
         node_write::chassis(&ask.app.store, chassis).await?;
@@ -203,14 +209,9 @@ fn resets(ask: &Ask, query: &HashMap<String, String>, operations: &[Operation]) 
 }
 
 /// What of a patch can be judged without the node.
-fn judged(ask: &Ask, operations: &[Operation]) -> Result<(), Failure> {
+fn judged(ask: &Ask, ident: &str, operations: &[Operation]) -> Result<(), Failure> {
     for operation in operations {
         let name = operation.attribute();
-        if name == "traits" && operation.change != Change::Remove {
-            return Err(Failure::BadRequest(
-                "Cannot update node traits via node patch. Node traits should be updated via the node traits API.".into(),
-            ));
-        }
         if !node_write::find(name).is_some_and(|write| write.patch) {
             return Err(node_write::not_patchable(&operation.pointer()));
         }
@@ -218,6 +219,9 @@ fn judged(ask: &Ask, operations: &[Operation]) -> Result<(), Failure> {
         // What an old version cannot see it may take away, but not set.
         if since > ask.minor && operation.change != Change::Remove {
             return Err(too_early());
+        }
+        if name == "name" && matches!(operation.change, Change::Add(Value::Null) | Change::Replace(Value::Null)) {
+            return Err(Failure::BadRequest(format!("Node {ident}: Cannot change name to invalid name 'None'")));
         }
         if name == "chassis_uuid" && operation.change == Change::Remove && ask.minor < Minor(25) {
             return Err(too_early());
@@ -250,9 +254,9 @@ pub(super) async fn update(
     Parameters(query): Parameters,
     Json(body): Json<Value>,
 ) -> Result<Response, Failure> {
-    let mut operations = json_patch::parse(&body).map_err(|error| Failure::BadRequest(format!("Schema error for patch: {}", error.0)))?;
+    let mut operations = super::words::patch(&body)?;
     let reset = resets(&ask, &query, &operations)?;
-    judged(&ask, &operations)?;
+    judged(&ask, &ident, &operations)?;
     let rules = rules(&operations);
     for _ in 0..crate::race::RACES {
         let before = access::node(&ask, &ident).await?;
@@ -384,7 +388,12 @@ fn patched(ident: &str, before: &Object<Node>, operations: &[Operation], reset: 
         }
         let mut document = Map::from_iter([(name.to_owned(), (write.raw)(&node))]);
         json_patch::apply(&mut document, operation).map_err(|error| {
-            let reason = error.0.rsplit_once(": ").map_or(error.0.clone(), |it| it.1.to_owned());
+            let last = operation.path.last().map_or("", String::as_str);
+            let reason = match error.0.rsplit_once(": ").map_or(error.0.as_str(), |it| it.1) {
+                "there is nothing to replace" => format!("can't replace a non-existent object '{last}'"),
+                "there is nothing to remove" => format!("can't remove a non-existent object '{last}'"),
+                other => other.to_owned(),
+            };
             Failure::BadRequest(format!("Couldn't apply patch '{}'. Reason: {reason}", spelled(operation)))
         })?;
         let value = document.remove(name).unwrap_or(Value::Null);

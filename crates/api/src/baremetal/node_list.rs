@@ -102,7 +102,10 @@ fn sort_key(ask: &Ask, query: &Params) -> Result<Key, Failure> {
     if name == "id" {
         return Ok(Key::Store("created_at"));
     }
-    let field = node_fields::any(name)
+    // What is not of the node's own row it is not sorted by.
+    let own = Some(name).filter(|it| !["conductor", "chassis_uuid", "allocation_uuid"].contains(it));
+    let field = own
+        .and_then(node_fields::any)
         .ok_or_else(|| Failure::BadRequest(format!("The sort_key value \"{name}\" is an invalid field for sorting")))?;
     if field.since > ask.minor {
         return Err(too_early());
@@ -124,8 +127,6 @@ fn sort_key(ask: &Ask, query: &Params) -> Result<Key, Failure> {
         "conductor_group" => Key::Store("conductor_group"),
         "shard" => Key::Store("shard"),
         "parent_node" => Key::Store("parent_node"),
-        "chassis_uuid" => Key::Store("chassis_id"),
-        "allocation_uuid" => Key::Store("allocation_id"),
         _ => Key::Shown(field),
     })
 }
@@ -136,15 +137,19 @@ async fn listing(ask: &Ask, query: &Params, usual: Wanted, path: &str, chassis: 
     let descending = page::descending(query)?;
     let limit = limit(query)?;
     let marker = marker(ask, query).await?;
-    let (mut find, filters) = filtered(ask, query).await?;
+    let mut sought = filtered(ask, query).await?;
     if let Some(chassis) = chassis {
-        find = find.column("chassis_id", [chassis.to_string()]);
+        sought.find = sought.find.column("chassis_id", [chassis.to_string()]);
     }
-    find = scoped(ask, query, find)?;
+    sought.find = scoped(ask, query, sought.find)?;
     let nodes = match key {
-        Key::Store(column) => paged(ask, find.sort(column, descending), &filters, marker, limit).await?,
+        Key::Store(column) => {
+            sought.find = sought.find.sort(column, descending);
+            paged(ask, &sought, marker, limit).await?
+        }
         Key::Shown(field) => {
-            let mut nodes = paged(ask, find.sort("created_at", false), &filters, None, u32::MAX).await?;
+            sought.find = sought.find.sort("created_at", false);
+            let mut nodes = paged(ask, &sought, None, u32::MAX).await?;
             sort(ask, &mut nodes, field, descending);
             let from = marker.and_then(|marker| nodes.iter().position(|node| node.id == marker)).map_or(0, |at| at + 1);
             nodes.into_iter().skip(from).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
@@ -221,19 +226,13 @@ fn scoped(ask: &Ask, query: &Params, find: Query<Node>) -> Result<Query<Node>, F
 }
 
 /// Up to `limit` nodes that pass the filters, in the store's order, from after the marker.
-async fn paged(
-    ask: &Ask,
-    find: Query<Node>,
-    filters: &[Filter],
-    marker: Option<Id<Node>>,
-    limit: u32,
-) -> Result<Vec<Object<Node>>, Failure> {
-    let page = if filters.is_empty() { limit.min(MAX_LIMIT) } else { MAX_LIMIT };
+async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32) -> Result<Vec<Object<Node>>, Failure> {
+    let page = if sought.filters.is_empty() { limit.min(MAX_LIMIT) } else { MAX_LIMIT };
     let (page_len, limit) = (usize::try_from(page).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
     let mut marker = marker;
     let mut out = Vec::new();
     loop {
-        let mut query = find.clone().limit(page);
+        let mut query = sought.find.clone().limit(page);
         if let Some(marker) = &marker {
             query = query.after(marker);
         }
@@ -241,7 +240,7 @@ async fn paged(
         let is_last = nodes.len() < page_len;
         marker = nodes.last().map(|node| node.id.clone());
         for node in nodes {
-            if filters.iter().all(|filter| filter(&node)) {
+            if sought.fits(&node) {
                 out.push(node);
                 if out.len() == limit {
                     return Ok(out);
@@ -296,11 +295,32 @@ fn is_state(text: &str) -> bool {
     ProvisionState::ALL.iter().any(|state| state.as_str() == text || state.waiting_str() == text)
 }
 
-/// What the store is asked, and what it cannot be asked.
-async fn filtered(ask: &Ask, query: &Params) -> Result<(Query<Node>, Vec<Filter>), Failure> {
+/// What is looked for.
+struct Sought {
+    /// What the store is asked.
+    find: Query<Node>,
+    /// What it cannot be asked.
+    filters: Vec<Filter>,
+    /// Also nodes that are part of others. There are few of them, so that they are left out here: to the store this would seem to be
+    /// the narrowest of all conditions, and it would sort all nodes for each page.
+    children: bool,
+}
+
+impl Sought {
+    fn fits(&self, node: &Object<Node>) -> bool {
+        (self.children || node.desired.parent_node.is_none()) && self.filters.iter().all(|filter| filter(node))
+    }
+}
+
+/// The filters of a request.
+async fn filtered(ask: &Ask, query: &Params) -> Result<Sought, Failure> {
     for (name, since, says) in FILTERS {
         if query.contains_key(*name) && ask.minor < Minor(*since) {
-            return Err(if *says { needs(*since) } else { too_early() });
+            return Err(match *name {
+                "instance_name" => Failure::NotAcceptable("instance_name is not acceptable in this API version".into()),
+                _ if *says => needs(*since),
+                _ => too_early(),
+            });
         }
     }
     let mut find = Query::<Node>::new();
@@ -337,8 +357,12 @@ async fn filtered(ask: &Ask, query: &Params) -> Result<(Query<Node>, Vec<Filter>
             }
             "parent_node" => {
                 children = true;
-                let parent = access::node(ask, value).await?;
-                find = find.column(key, [parent.id.to_string()]);
+                // Of a node that the caller does not see there are none.
+                find = match access::node(ask, value).await {
+                    Ok(parent) => find.column(key, [parent.id.to_string()]),
+                    Err(Failure::NotFound { .. } | Failure::BadRequest(_)) => find.ids([]),
+                    Err(other) => return Err(other),
+                };
             }
             "maintenance" => {
                 let on = boolean(key, &json!(value))?;
@@ -366,10 +390,7 @@ async fn filtered(ask: &Ask, query: &Params) -> Result<(Query<Node>, Vec<Filter>
             _ => return Err(Failure::BadRequest(format!("Unexpected arguments: {key}"))),
         }
     }
-    if !children {
-        find = find.unset("parent_node");
-    }
-    Ok((find, filters))
+    Ok(Sought { find, filters, children })
 }
 
 #[cfg(test)]

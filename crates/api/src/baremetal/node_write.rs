@@ -177,7 +177,8 @@ pub(super) static WRITES: &[Write] = &[
             let Value::String(name) = value else { return Err(Wrong::Form(not_of_type(&value, "string"))) };
             if hardware_type(&name).is_none() {
                 return Err(bad(format!(
-                    "No valid host was found. Reason: No conductor service registered which supports driver {name} for conductor group \"{}\".",
+                    "No valid host was found. Reason: No conductor service registered which supports driver {name} for conductor group \"{}\". \
+                     Ensure the driver is valid and enabled.",
                     it.desired.conductor_group
                 )));
             }

@@ -466,7 +466,8 @@ async fn join_group(change: &mut Change<'_, BaremetalPort>, node: &Object<Node>)
     }
     let mut others = store.list(&Query::<BaremetalPort>::new().column("portgroup_id", [id.to_string()])).await?;
     others.retain(|port| port.id != change.after.id);
-    if let Some(other) = others.first().filter(|other| joins && other.desired.physical_network != new.physical_network) {
+    let plugs = joins || change.names("physical_network");
+    if let Some(other) = others.first().filter(|other| plugs && other.desired.physical_network != new.physical_network) {
         let named = |it: &Option<String>| it.clone().unwrap_or_else(|| "None".into());
         return Err(Failure::Conflict(format!(
             "Port with physical network {} cannot become a member of port group {id} which has ports in physical network {}.",

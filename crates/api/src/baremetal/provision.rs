@@ -41,7 +41,7 @@ fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
     let list = |name: &str| match given(name) {
         None => Ok(None),
         Some(Value::Array(list)) => Ok(Some(list)),
-        Some(other) => Err(Failure::BadRequest(format!("Expected types NoneType, list for {name}: {}", super::words::repr(other)))),
+        Some(other) => Err(of_types(name, "<class 'NoneType'>, <class 'list'>", other)),
     };
     let text = |name: &str| match given(name) {
         None => Ok(None),
@@ -50,7 +50,12 @@ fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
     };
     Ok(Asked {
         target: mandatory(body, "target")?,
-        configdrive: given("configdrive").filter(|it| **it != "" && **it != json!({})),
+        configdrive: match given("configdrive") {
+            Some(other) if !other.is_string() && !other.is_object() => {
+                return Err(of_types("configdrive", "<class 'NoneType'>, <class 'dict'>, <class 'str'>", other));
+            }
+            given => given.filter(|it| **it != "" && **it != json!({})),
+        },
         clean_steps: list("clean_steps")?.filter(|it| !it.is_empty()),
         deploy_steps: list("deploy_steps")?.filter(|it| !it.is_empty()),
         service_steps: list("service_steps")?.filter(|it| !it.is_empty()),
@@ -60,13 +65,16 @@ fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
     })
 }
 
+/// That an argument is of none of the types it may be of.
+fn of_types(name: &str, types: &str, value: &Value) -> Failure {
+    let shown = value.as_str().map_or_else(|| super::words::repr(value), str::to_owned);
+    Failure::BadRequest(format!("Expected types {types} for {name}: {shown}"))
+}
+
 /// Whether the version has the verb under that name.
 fn known_since(minor: Minor, target: &str, verb: Verb) -> Result<(), Failure> {
-    let since = match target {
-        "deploy" | "undeploy" => 73,
-        _ => verb.since(),
-    };
-    if minor >= Minor(since) { Ok(()) } else { Err(needs(since)) }
+    let since = if target == "deploy" { 73 } else { verb.since() };
+    if minor >= Minor(since) { Ok(()) } else { Err(too_early()) }
 }
 
 fn impossible(target: &str, node: &Object<Node>) -> Failure {
@@ -228,9 +236,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
     }
     possible(&ask, &node, asked.target, verb)?;
     let Some(verb) = verb else { return Err(impossible(asked.target, &node)) };
-    if known_since(ask.minor, asked.target, verb).is_err() {
-        return Err(too_early());
-    }
+    known_since(ask.minor, asked.target, verb)?;
     permitted(&node, verb)?;
     let plan = plan(&ask, &node, verb, &asked).await?;
     change(&ask, &ident, RULE, |node| {
@@ -299,7 +305,7 @@ fn by_address(ask: &Ask, node: &Object<Node>, source: &str) -> Result<(), String
     }
     let uri: Option<http::Uri> = source.strip_prefix("file://").is_none().then(|| source.parse().ok()).flatten();
     let is_path = source.strip_prefix("file://").is_some_and(|path| path.starts_with('/') && !path.split('/').any(|part| part == ".."));
-    if !is_path && !uri.is_some_and(|uri| uri.host().is_some_and(|host| !host.is_empty())) {
+    if !is_path && uri.is_none_or(|uri| uri.host().is_none_or(str::is_empty)) {
         return Err(format!("'{source}' is not the address of an image"));
     }
     let info = &node.desired.instance_info;
@@ -310,15 +316,18 @@ fn by_address(ask: &Ask, node: &Object<Node>, source: &str) -> Result<(), String
     checksum(info)
 }
 
-/// The checksum of an image: `image_os_hash_algo` with `image_os_hash_value`, or `image_checksum`, whose length says what it is.
+/// The checksum of an image: `image_os_hash_algo` with `image_os_hash_value`, or `image_checksum`, whose length says what it is. In place
+/// of either may stand the address of a list of checksums, which the agent fetches.
 fn checksum(info: &Settings) -> Result<(), String> {
     let is_hex = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_list = |text: &str| text.starts_with("http://") || text.starts_with("https://");
     match (info.text("image_os_hash_algo"), info.text("image_os_hash_value")) {
-        (Some("sha256"), Some(value)) if is_hex(value, 64) => Ok(()),
-        (Some("sha512"), Some(value)) if is_hex(value, 128) => Ok(()),
-        (Some(algorithm), _) => Err(format!("image_os_hash_value is not a checksum by {algorithm}; taken are sha256 and sha512")),
+        (Some("sha256"), Some(value)) if is_hex(value, 64) || is_list(value) => Ok(()),
+        (Some("sha384"), Some(value)) if is_hex(value, 96) || is_list(value) => Ok(()),
+        (Some("sha512"), Some(value)) if is_hex(value, 128) || is_list(value) => Ok(()),
+        (Some(algorithm), _) => Err(format!("image_os_hash_value is not a checksum by {algorithm}; taken are sha256, sha384 and sha512")),
         (None, _) => match info.text("image_checksum") {
-            Some(value) if is_hex(value, 64) || is_hex(value, 128) => Ok(()),
+            Some(value) if is_hex(value, 64) || is_hex(value, 128) || is_list(value) => Ok(()),
             Some(_) => Err("image_checksum: taken are checksums by SHA-256 and SHA-512".into()),
             None => {
                 Err("image_source is an address, and neither image_os_hash_algo with image_os_hash_value nor image_checksum is given"
@@ -336,6 +345,7 @@ mod tests {
     fn checksums() {
         let of = |value: Value| checksum(&serde_json::from_value::<Settings>(value).unwrap());
         of(json!({"image_checksum": "a".repeat(64)})).unwrap();
+        of(json!({"image_checksum": "https://x/SHA256SUMS"})).unwrap();
         of(json!({"image_os_hash_algo": "sha512", "image_os_hash_value": "0".repeat(128)})).unwrap();
         for bad in [
             json!({}),

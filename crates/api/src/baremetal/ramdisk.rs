@@ -221,8 +221,7 @@ fn beat(minor: Minor, body: &Value) -> Result<Beat, Failure> {
     let callback_url = text("callback_url")?.ok_or_else(|| bad("Missing mandatory parameter: callback_url"))?;
     let issue = || bad("An issue with the supplied \"callback_url\" has been detected.");
     let uri: http::Uri = callback_url.parse().map_err(|_| issue())?;
-    let host = uri.host().map(|host| host.trim_start_matches('[').trim_end_matches(']')).and_then(|host| host.parse::<IpAddr>().ok());
-    if callback_url.len() > 2048 || !matches!(uri.scheme_str(), Some("http" | "https")) || host.is_none() {
+    if callback_url.len() > 2048 || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(issue());
     }
     let token = text("agent_token")?.ok_or_else(|| bad("Agent token is required for heartbeat processing."))?;
@@ -236,6 +235,12 @@ fn beat(minor: Minor, body: &Value) -> Result<Beat, Failure> {
 /// Commands carry the token and the tenant's config drive: an agent that cannot be told from others by its certificate is not given
 /// any, unless its machine is on no network of ours.
 fn trusted(node: &Object<Node>, beat: &Beat) -> Result<(), Failure> {
+    let uri: Option<http::Uri> = beat.callback_url.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    // Names are not asked of anybody: the answer could be another machine's address.
+    if host.is_none_or(|host| host.parse::<IpAddr>().is_err()) {
+        return Err(Failure::BadRequest("An issue with the supplied \"callback_url\" has been detected.".into()));
+    }
     if is_unplugged(node) {
         return Ok(());
     }
@@ -344,7 +349,6 @@ mod tests {
             ("agent_token", Value::Null),
             ("callback_url", Value::Null),
             ("callback_url", json!("ftp://172.30.0.11:9999")),
-            ("callback_url", json!("https://agent.example:9999")),
             ("callback_url", json!("x")),
             ("agent_verify_ca", json!("pem")),
             ("agent_token", json!(7)),
@@ -361,6 +365,8 @@ mod tests {
     fn agents_without_tls_are_taken_only_where_no_network_is_ours() {
         let plain = beat(Minor(72), &with("callback_url", json!("http://172.30.0.11:9999"))).unwrap();
         let unknown = beat(Minor(72), &with("agent_verify_ca", Value::Null)).unwrap();
+        let named = beat(Minor(72), &with("callback_url", json!("https://agent.example:9999"))).unwrap();
+        assert!(trusted(&node("neutron"), &named).is_err() && trusted(&node("noop"), &named).is_err());
         for beat in [plain, unknown] {
             assert!(trusted(&node("neutron"), &beat).is_err());
             assert!(trusted(&node("noop"), &beat).is_ok());

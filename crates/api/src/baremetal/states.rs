@@ -12,7 +12,7 @@ use store::{Batch, Severity, StoreError, Wishes};
 use super::node::said_by;
 use super::versions::Minor;
 use super::words::{boolean, mandatory, only, repr, too_early};
-use super::{Ask, access, node_fields};
+use super::{Ask, access, node_fields, validate};
 use crate::failure::Failure;
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
@@ -99,13 +99,15 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
     only(&body, &["target", "timeout"])?;
     let asked = mandatory(&body, "target")?;
     let seconds = timeout(&body);
-    access::permitted(&ask, &ident, rule).await?;
+    let node = access::permitted(&ask, &ident, rule).await?;
     let is_soft = ["soft power off", "soft rebooting"].contains(&asked);
     if (is_soft || !matches!(seconds, Ok(None))) && ask.minor < Minor(27) {
         return Err(too_early());
     }
     let seconds = seconds?;
+    access::power_settled(&ask, &node.id).await?;
     change(&ask, &ident, rule, |node| {
+        validate::controller(node, Interface::Power).map_err(Failure::BadRequest)?;
         let verb =
             power_verb(asked).ok_or_else(|| not_in_state(asked, node, node.observed.power.map_or("None", |power| power.as_str())))?;
         let state = shown_state(node).0;
@@ -230,7 +232,7 @@ fn raid_config(config: &Map<String, Value>) -> Result<(), Failure> {
 pub(super) async fn raid(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     let rule = "baremetal:node:set_raid_state";
     let Value::Object(config) = body else {
-        return Err(Failure::BadRequest(format!("Expected types dict for target_raid_config: {}", repr(&body))));
+        return Err(Failure::BadRequest(format!("Expected types <class 'dict'> for target_raid_config: {}", repr(&body))));
     };
     let node = access::permitted(&ask, &ident, rule).await?;
     if ask.minor < Minor(12) {
@@ -301,7 +303,8 @@ pub(super) async fn set_maintenance(ask: Ask, Path(ident): Path<String>, body: a
     let reason = match body.get("reason") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) if text.len() <= 4096 => Some(text.clone()),
-        Some(_) => return Err(Failure::BadRequest("reason: a string of at most 4096 bytes".into())),
+        Some(Value::String(_)) => return Err(Failure::BadRequest("reason: a string of at most 4096 bytes".into())),
+        Some(other) => return Err(Failure::BadRequest(format!("Expected string for reason: {}", repr(other)))),
     };
     maintenance(&ask, &ident, rule, Some(reason)).await
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 use store::{Batch, Severity};
 
@@ -39,17 +39,28 @@ fn checked(name: &str, subject: &str) -> Result<(), Failure> {
     let why = match name.len() {
         0 => "'' should be non-empty".to_owned(),
         256.. => format!("{shown} is too long"),
-        _ => format!("{shown} is not valid under any of the given schemas"),
+        _ => format!(
+            "{shown} is not valid under any of the given schemas. Possible root cause: {shown} does not match '^CUSTOM_[A-Z0-9_]+$'"
+        ),
     };
     Err(Failure::BadRequest(format!("Schema error for {subject}: {why}")))
 }
 
-fn since(ask: &Ask) -> Result<(), Failure> {
-    if ask.minor < Minor(37) { Err(too_early()) } else { Ok(()) }
+/// Traits came with 1.37; before it each method says so in its own way.
+fn since(ask: &Ask, early: impl Fn() -> Failure) -> Result<(), Failure> {
+    if ask.minor < Minor(37) { Err(early()) } else { Ok(()) }
 }
 
+fn missing() -> Failure {
+    Failure::named(StatusCode::NOT_FOUND, "NotFound", "Resource could not be found.")
+}
+
+/// How traits are set.
+const HOW: &str = "A single node trait may be added via PUT /v1/nodes/<node identifier>/traits/<trait> with no body, or all node traits may \
+                   be replaced via PUT /v1/nodes/<node identifier>/traits with the list of traits specified in the request body.";
+
 pub(super) async fn list(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    since(&ask)?;
+    since(&ask, too_early)?;
     let node = access::permitted(&ask, &ident, "baremetal:node:traits:list").await?;
     Ok(Json(json!({ "traits": node.desired.traits })).into_response())
 }
@@ -77,8 +88,10 @@ async fn store(ask: &Ask, ident: &str, rule: &str, wanted: &Wanted) -> Result<Re
         }
         let count = traits.len();
         if count > MAX_TRAITS {
-            let text =
-                format!("Could not modify traits for node {}, at most {MAX_TRAITS} traits are allowed, {count} were requested.", node.id);
+            let text = format!(
+                "Could not modify traits for node {} as it would exceed the maximum number of traits per node ({count} vs. {MAX_TRAITS})",
+                node.id
+            );
             return Err(Failure::BadRequest(text));
         }
         Ok(Batch::wishes().history(&node.id, Severity::Info, "traits changed", &said_by(ask, node, json!({}))))
@@ -88,7 +101,7 @@ async fn store(ask: &Ask, ident: &str, rule: &str, wanted: &Wanted) -> Result<Re
 }
 
 pub(super) async fn replace(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
-    since(&ask)?;
+    since(&ask, || Failure::MethodNotAllowed)?;
     let bad = |why: String| Failure::BadRequest(format!("Schema error for body: {why}"));
     let rule = "baremetal:node:traits:set";
     let map = body.as_object().ok_or_else(|| bad(not_of_type(&body, "object")))?;
@@ -101,11 +114,7 @@ pub(super) async fn replace(ask: Ask, Path(ident): Path<String>, Json(body): Jso
         Some(Value::Array(list)) => list,
         Some(other) => return Err(bad(not_of_type(other, "array"))),
         None => {
-            return Err(Failure::BadRequest(
-                "A single node trait may be added via PUT /v1/nodes/<node identifier>/traits/<trait> with no body, or all node traits may \
-                 be replaced via PUT /v1/nodes/<node identifier>/traits with the list of traits specified in the request body."
-                    .into(),
-            ));
+            return Err(Failure::BadRequest(HOW.into()));
         }
     };
     let mut all = BTreeSet::new();
@@ -118,24 +127,29 @@ pub(super) async fn replace(ask: Ask, Path(ident): Path<String>, Json(body): Jso
 }
 
 pub(super) async fn add(ask: Ask, Path((ident, name)): Path<(String, String)>, body: axum::body::Bytes) -> Result<Response, Failure> {
-    since(&ask)?;
+    since(&ask, || Failure::MethodNotAllowed)?;
     checked(&name, "trait")?;
     let rule = "baremetal:node:traits:set";
     access::permitted(&ask, &ident, rule).await?;
-    let is_empty = serde_json::from_slice::<Value>(&body).is_ok_and(|it| it.is_null() || it == json!({})) || body.is_empty();
-    if !is_empty {
+    let given = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    if given.get("traits").is_some() {
+        return Err(Failure::BadRequest(HOW.into()));
+    }
+    if !body.is_empty() && !given.is_null() && given != json!({}) {
         return Err(Failure::BadRequest("No body should be provided when adding a trait".into()));
     }
-    store(&ask, &ident, rule, &Wanted::Also(name)).await
+    let location = format!("{}/v1/nodes/{ident}/traits/{name}", ask.base);
+    let done = store(&ask, &ident, rule, &Wanted::Also(name)).await?;
+    Ok(([(header::LOCATION, location)], done).into_response())
 }
 
 pub(super) async fn clear(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
-    since(&ask)?;
+    since(&ask, missing)?;
     store(&ask, &ident, "baremetal:node:traits:delete", &Wanted::All(BTreeSet::new())).await
 }
 
 pub(super) async fn remove(ask: Ask, Path((ident, name)): Path<(String, String)>) -> Result<Response, Failure> {
-    since(&ask)?;
+    since(&ask, missing)?;
     store(&ask, &ident, "baremetal:node:traits:delete", &Wanted::Not(name)).await
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn call(
 ) -> Result<Response, Failure> {
     let node = access::permitted(&ask, &ident, RULE).await?;
     let Some(name) = query.remove("method").filter(|it| !it.is_empty()) else {
-        return Err(Failure::BadRequest("Method not specified when calling vendor extension.".into()));
+        return Err(Failure::BadRequest("Missing mandatory parameter: method".into()));
     };
     let interface = node.desired.interface(Interface::Vendor);
     if interface == "no-vendor" {

@@ -19,7 +19,12 @@ use crate::page::Parameters;
 
 /// What of a node's virtual drives can be asked.
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/vmedia", get(show).post(attach).delete(detach))
+    Router::new().route("/vmedia", get(show).post(attach).delete(detach).put(replace))
+}
+
+/// There is no such method, and before 1.89 no such path.
+async fn replace(ask: Ask) -> Failure {
+    since(&ask, 89).err().unwrap_or(Failure::MethodNotAllowed)
 }
 
 /// Drives there can be (Source: `ironic/common/boot_devices.py`, `VMEDIA_DEVICES`).

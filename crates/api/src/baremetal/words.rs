@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::json_patch::{self, Operation};
 
 /// A value as Python prints it.
 pub(super) fn repr(value: &Value) -> String {
@@ -97,6 +98,31 @@ pub(super) fn mandatory<'a>(body: &'a Value, name: &str) -> Result<&'a str, Fail
         Some(Value::String(text)) => Ok(text),
         Some(other) => Err(Failure::BadRequest(format!("Expected string for {name}: {}", repr(other)))),
     }
+}
+
+/// The operations of a patch.
+///
+/// # Errors
+/// `BadRequest`: it is no list of operations.
+pub(super) fn patch(body: &Value) -> Result<Vec<Operation>, Failure> {
+    let bad = |why: String| Failure::BadRequest(format!("Schema error for patch: {why}"));
+    let list = body.as_array().ok_or_else(|| bad(not_of_type(body, "array")))?;
+    for item in list {
+        let map = item.as_object().ok_or_else(|| bad(not_of_type(item, "object")))?;
+        if let Some(missing) = ["op", "path"].iter().find(|key| !map.contains_key(**key)) {
+            return Err(bad(format!("'{missing}' is a required property")));
+        }
+        let op = item.get("op").unwrap_or(&Value::Null);
+        if !["add", "replace", "remove"].iter().any(|it| op == it) {
+            return Err(bad(format!("{} is not one of ['add', 'replace', 'remove']", repr(op))));
+        }
+        if let Some(Value::String(path)) = item.get("path")
+            && !path.starts_with('/')
+        {
+            return Err(bad(format!("{} does not match '^(/[\\\\w-]+)+$'", quoted(path))));
+        }
+    }
+    json_patch::parse(body).map_err(|error| bad(error.0))
 }
 
 /// A version that has not what was asked for.

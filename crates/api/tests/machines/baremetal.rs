@@ -81,7 +81,7 @@ fn bad_nodes_and_patches_change_nothing() {
             (json!([{"op": "remove", "path": "/driver"}]), "'driver' is a required property"),
             (json!([{"op": "add", "path": "/provision_state", "value": "active"}]), "Cannot patch /provision_state. Only the following"),
             (json!([{"op": "add", "path": "/colour", "value": "red"}]), "Cannot patch /colour"),
-            (json!([{"op": "add", "path": "/traits", "value": ["CUSTOM_A"]}]), "traits API"),
+            (json!([{"op": "add", "path": "/traits", "value": ["CUSTOM_A"]}]), "Cannot patch /traits"),
             (json!([{"op": "add", "path": "/name", "value": "a b"}]), "Cannot change name to invalid name 'a b'"),
             (json!([{"op": "add", "path": "/name", "value": "states"}]), "reserved"),
             (json!([{"op": "add", "path": "/retired_reason", "value": "old"}]), "only be set when retired is True"),
@@ -94,7 +94,11 @@ fn bad_nodes_and_patches_change_nothing() {
                 json!([{"op": "add", "path": "/extra/a", "value": 1}, {"op": "add", "path": "/instance_uuid", "value": "x"}]),
                 "instance_uuid",
             ),
-            (json!({"op": "add"}), "list"),
+            (json!({"op": "add"}), "{'op': 'add'} is not of type 'array'"),
+            (json!([5]), "5 is not of type 'object'"),
+            (json!([{"op": "add", "path": "extra", "value": 1}]), "'extra' does not match"),
+            (json!([{"op": "add", "path": "/name", "value": null}]), "invalid name 'None'"),
+            (json!([{"op": "remove", "path": "/extra/none"}]), "can't remove a non-existent object 'none'"),
         ] {
             desk.patch(admin, &format!("{NODES}/{id}"), patch).await.refused(400, word);
         }

@@ -132,7 +132,7 @@ fn virtual_media_and_what_only_a_vendor_has() {
         let vendor = format!("{NODES}/{id}/vendor_passthru");
         let methods = desk.get(admin, &format!("{vendor}/methods")).await.expect(200);
         assert_eq!(methods["third_method_sync"]["async"], false);
-        desk.post(admin, &vendor, json!({})).await.refused(400, "Method not specified");
+        desk.post(admin, &vendor, json!({})).await.refused(400, "Missing mandatory parameter: method");
         desk.post(admin, &format!("{vendor}?method=fly"), json!({})).await.refused(400, "No handler for method fly");
         desk.get(admin, &format!("{vendor}?method=third_method_sync")).await.refused(400, "does not support HTTP GET");
         let path = format!("{vendor}?method=third_method_sync");
@@ -209,11 +209,14 @@ fn traits_are_given_and_taken() {
             (json!({"traits": "CUSTOM_A"}), "not of type 'array'"),
             (json!({}), "A single node trait"),
             (json!({"colour": 1}), "unexpected"),
-            (json!({"traits": (0..51).map(|at| format!("CUSTOM_{at}")).collect::<Vec<_>>()}), "at most 50 traits"),
+            (
+                json!({"traits": (0..51).map(|at| format!("CUSTOM_{at}")).collect::<Vec<_>>()}),
+                "exceed the maximum number of traits per node (51 vs. 50)",
+            ),
         ] {
             desk.put(admin, &path, body).await.refused(400, word);
         }
-        desk.put(admin, &format!("{path}/CUSTOM_C"), json!({"traits": []})).await.refused(400, "No body");
+        desk.put(admin, &format!("{path}/CUSTOM_C"), json!({"traits": []})).await.refused(400, "A single node trait");
         desk.put(admin, &format!("{path}/fast"), Value::Null).await.refused(400, "not valid under any");
         desk.delete(admin, &path).await.expect(204);
         assert_eq!(shown().await, json!([]));

@@ -86,7 +86,6 @@ fn verbs_come_with_their_version() {
             (S::Active, Phase::Rest, body(Verb::Rescue), 38),
             (S::Rescue, Phase::Rest, json!({"target": "unrescue"}), 38),
             (S::Available, Phase::Rest, json!({"target": "deploy"}), 73),
-            (S::Active, Phase::Rest, json!({"target": "undeploy"}), 73),
             (S::CleanHold, Phase::Rest, json!({"target": "unhold"}), 85),
             (S::Active, Phase::Rest, body(Verb::Service), 87),
             (

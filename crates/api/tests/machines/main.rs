@@ -5,6 +5,7 @@
 
 mod baremetal;
 mod baremetal_actions;
+mod baremetal_recorded;
 mod baremetal_verbs;
 mod baremetal_versions;
 mod books;
@@ -19,6 +20,7 @@ mod portgroups;
 mod ports;
 mod parts;
 mod ramdisk;
+mod roles;
 mod versions;
 mod volumes;
 #[path = "../../../store/tests/suite/world.rs"]

@@ -105,12 +105,18 @@ fn connector(it: &Shell, node: &str) {
 fn target(it: &Shell, node: &str) {
     let made =
         it.json(&format!("baremetal volume target create --node {node} --type iscsi --boot-index 0 --volume-id v1 --property colour=blue"));
-    assert_eq!((text(&made, "volume_type"), text(&made, "volume_id"), made["boot_index"].to_string().trim_matches('"')), ("iscsi", "v1", "0"));
+    assert_eq!(
+        (text(&made, "volume_type"), text(&made, "volume_id"), made["boot_index"].to_string().trim_matches('"')),
+        ("iscsi", "v1", "0")
+    );
     let uuid = text(&made, "uuid").to_owned();
     it.refused(&format!("baremetal volume target create --node {node} --type iscsi --boot-index 0 --volume-id v2"), &["already exists"]);
     it.ok(&format!("baremetal volume target set {uuid} --volume-id v3 --boot-index 1 --extra a=b --property b=c"));
     let shown = it.json(&format!("baremetal volume target show {uuid}"));
-    assert_eq!((text(&shown, "volume_id"), shown["boot_index"].to_string().trim_matches('"'), &shown["extra"]), ("v3", "1", &json!({"a": "b"})));
+    assert_eq!(
+        (text(&shown, "volume_id"), shown["boot_index"].to_string().trim_matches('"'), &shown["extra"]),
+        ("v3", "1", &json!({"a": "b"}))
+    );
     it.ok(&format!("baremetal volume target unset {uuid} --extra a --property b"));
     let shown = it.json(&format!("baremetal volume target show {uuid}"));
     assert_eq!((&shown["extra"], shown["properties"].get("b")), (&json!({}), None));

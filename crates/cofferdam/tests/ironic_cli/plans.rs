@@ -13,7 +13,9 @@ pub fn all(it: &Shell) {
 }
 
 fn allocation(it: &Shell) {
-    let node = it.node("cli-a1", "--resource-class cli-a");
+    // Whoever asks in a project is given what is the project's.
+    let owner = if it.is_ours() { format!("--owner {}", text(&it.json("token issue"), "project_id")) } else { String::new() };
+    let node = it.node("cli-a1", &format!("--resource-class cli-a {owner}"));
     it.ok("baremetal node trait add cli-a1 CUSTOM_CLI_A");
     it.ok("baremetal node manage cli-a1 --wait 60");
     // Only what has a known power is given out.
@@ -60,9 +62,13 @@ fn deploy_template(it: &Shell) {
 }
 
 fn runbook(it: &Shell) {
-    let steps = r#"[{"interface": "bios", "step": "apply_configuration", "args": {"settings": [{"name": "book", "value": "read"}]}, "order": 1}]"#;
+    let steps =
+        r#"[{"interface": "bios", "step": "apply_configuration", "args": {"settings": [{"name": "book", "value": "read"}]}, "order": 1}]"#;
     let made = it.json_with("baremetal runbook create --name CUSTOM_CLI_R1 --extra a=b --steps", &[steps]);
-    assert_eq!((text(&made, "name"), &made["public"], text(&made["steps"][0], "step")), ("CUSTOM_CLI_R1", &json!(false), "apply_configuration"));
+    assert_eq!(
+        (text(&made, "name"), &made["public"], text(&made["steps"][0], "step")),
+        ("CUSTOM_CLI_R1", &json!(false), "apply_configuration")
+    );
     it.refused("baremetal runbook show CUSTOM_CLI_NONE", &["CUSTOM_CLI_NONE"]);
     it.ok("baremetal runbook set CUSTOM_CLI_R1 --description words --extra c=d");
     it.ok("baremetal runbook trait add CUSTOM_CLI_R1 CUSTOM_CLI_BOOK CUSTOM_CLI_SHELF");

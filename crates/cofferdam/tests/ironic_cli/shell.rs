@@ -1,6 +1,7 @@
 //! The client, and which of its commands were called.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,15 +20,15 @@ pub struct Shell {
     /// Every command that the client has registered for bare metal.
     registered: BTreeSet<String>,
     called: Mutex<BTreeMap<String, usize>>,
-    /// Whether the service under test is ours: then there are networks besides.
-    pub is_ours: bool,
+    /// Where the service under test is, if it is ours: then there are networks besides.
+    pub base: Option<String>,
     /// For files.
     pub dir: PathBuf,
 }
 
 impl Shell {
     /// Asks the client which commands it has.
-    pub fn new(client: Client, is_ours: bool, dir: &Path) -> Self {
+    pub fn new(client: Client, base: Option<String>, dir: &Path) -> Self {
         let listed = client.json("command list --group openstack.baremetal.v1");
         let registered: BTreeSet<String> = listed
             .as_array()
@@ -41,7 +42,7 @@ impl Shell {
             .map(|it| it.trim().replace('_', " "))
             .collect();
         assert!(registered.len() >= 100, "{listed}");
-        Self { client, registered, called: Mutex::default(), is_ours, dir: dir.to_owned() }
+        Self { client, registered, called: Mutex::default(), base, dir: dir.to_owned() }
     }
 
     /// Registers the call of the command that a line begins with.
@@ -119,6 +120,23 @@ impl Shell {
             let shown = self.json(&format!("baremetal node show {node}"));
             if shown[field] == *wanted { Ok(shown) } else { Err(format!("{}, last error {}", shown[field], shown["last_error"])) }
         })
+    }
+
+    /// Whether the service under test is ours.
+    pub fn is_ours(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// What a ramdisk sends; the status it is answered with. Only for ours.
+    pub fn post(&self, path: &str, body: &Value) -> String {
+        let host = self.base.as_deref().and_then(|it| it.strip_prefix("http://")).expect("a service of ours");
+        let body = body.to_string();
+        let head = format!("POST /baremetal{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n");
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
     /// A node of fake hardware; its uuid.

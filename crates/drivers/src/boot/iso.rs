@@ -107,6 +107,8 @@ pub fn medium(loaders: &Loaders, it: &Medium<'_>) -> Result<Image, MediumError> 
         ("vmlinuz".to_owned(), Content::File { path: it.kernel.0.clone(), len: it.kernel.1 }),
         ("initrd".to_owned(), Content::File { path: it.ramdisk.0.clone(), len: it.ramdisk.1 }),
     ];
+    // Agents that find the medium before they read the kernel's line look for the same words here, one a line.
+    files.push(("parameters.txt".to_owned(), Content::Bytes(it.args.join("\n").into_bytes())));
     if !it.network_data.is_null() {
         files.push(("openstack/latest/network_data.json".to_owned(), Content::Bytes(it.network_data.to_string().into_bytes())));
     }

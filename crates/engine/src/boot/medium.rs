@@ -132,14 +132,14 @@ async fn lay(site: &Site, node: &str, file: &str) -> Result<Option<drivers::iso9
         (_, Some(it)) => format!("http://{}:{}", it.address, it.http_port),
         (_, None) => return Err("no provisioning network is configured".into()),
     };
-    let base = base.trim_end_matches('/');
+    let api = format!("{}/baremetal", base.trim_end_matches('/'));
     let mut args = vec![
-        format!("ipa-api-url={base}/baremetal"),
+        format!("ipa-api-url={api}"),
         format!("ipa-agent-token={}", session.desired.token.reveal()),
         "boot_method=vmedia".to_owned(),
         "nofb".to_owned(),
     ];
-    args.extend(super::further_args(&node));
+    args.extend(super::further_args(&node, &api));
     let network_data = match node.desired.network_data.is_empty() {
         true => Value::Null,
         false => Value::Object(node.desired.network_data.clone()),

@@ -23,7 +23,7 @@ use drivers::boot::radv::Advertiser;
 use drivers::boot::tftp::TftpServer;
 use model::Id;
 use model::Object;
-use model::baremetal::{Node, Phase};
+use model::baremetal::{Node, Phase, ProvisionState};
 use model::image_compute::{Image, ImageStatus};
 use model::net::{Port, PortStatus};
 use net::Netns;
@@ -257,8 +257,9 @@ async fn script(State(site): State<Arc<Site>>, Path(mac): Path<String>, ConnectI
         return StatusCode::NOT_FOUND.into_response();
     };
     let url = |image: &str| site.url(from.ip(), &format!("images/{}/{image}", node.id));
-    let mut args = vec![format!("ipa-api-url={}", site.url(from.ip(), "baremetal")), "nofb".to_owned(), format!("BOOTIF={mac}")];
-    args.extend(further_args(&node));
+    let api = site.url(from.ip(), "baremetal");
+    let mut args = vec![format!("ipa-api-url={api}"), "nofb".to_owned(), format!("BOOTIF={mac}")];
+    args.extend(further_args(&node, &api));
     match drivers::boot::ipxe::render(&drivers::boot::ipxe::Boot { kernel_url: &url(kernel), initrd_url: &url(initrd), args: &args }) {
         Ok(script) => ([("content-type", "text/plain")], script).into_response(),
         Err(error) => {
@@ -268,10 +269,17 @@ async fn script(State(site): State<Arc<Site>>, Path(mac): Path<String>, ConnectI
     }
 }
 
-/// What the operator adds to the kernel's line of a machine's ramdisk (`driver_info.kernel_append_params`, as in Ironic).
-fn further_args(node: &Object<Node>) -> Vec<String> {
+/// What else stands on the kernel's line of a machine's ramdisk: where its inventory goes while it is inspected, and what the operator
+/// adds (`driver_info.kernel_append_params`, as in Ironic).
+fn further_args(node: &Object<Node>, api: &str) -> Vec<String> {
+    let mut args = Vec::new();
+    if node.observed.state == ProvisionState::Inspecting {
+        args.push(format!("ipa-inspection-callback-url={api}/v1/continue_inspection"));
+        args.push("ipa-inspection-collectors=default,lldp".to_owned());
+    }
     let text = node.desired.driver_info.text("kernel_append_params").unwrap_or_default();
-    text.split_whitespace().filter(|it| *it != "%default%").map(str::to_owned).collect()
+    args.extend(text.split_whitespace().filter(|it| *it != "%default%").map(str::to_owned));
+    args
 }
 
 fn unavailable(error: &StoreError) -> Response {

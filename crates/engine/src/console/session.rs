@@ -173,8 +173,8 @@ pub(super) async fn hold(
     if end != End::Lost {
         release(program, &command).await;
     }
-    // Whoever is let in from now on finds the next session.
-    drop(listed);
+    // Whoever is let in from now on finds the next session; only the end of the process waits until the lease is given back.
+    let _listed = (end == End::Closing).then_some(listed);
     let outcome = match end {
         End::Lost => return,
         End::Closing => Outcome::Again(Duration::ZERO),
@@ -273,10 +273,24 @@ async fn supervise(session: &Session, node: &str, program: &OsStr, command: &Con
     }
 }
 
+/// Takes out what `ipmitool` would stop itself for, with nobody to wake it: Ctrl-X and Ctrl-Z after `~`. `last`: what was typed before.
+fn harmless(last: &mut u8, typed: Bytes) -> Bytes {
+    let mut is_stop = |byte: u8| {
+        let is_stop = *last == b'~' && matches!(byte, 0x18 | 0x1a);
+        *last = if is_stop { *last } else { byte };
+        is_stop
+    };
+    let stops: Vec<bool> = typed.iter().map(|byte| is_stop(*byte)).collect();
+    if !stops.contains(&true) {
+        return typed;
+    }
+    typed.iter().zip(stops).filter(|(_, is_stop)| !is_stop).map(|(byte, _)| *byte).collect()
+}
+
 /// Passes bytes on both ways until the program ends; how it ended.
 async fn talk(session: &Session, console: Console, input: &mut mpsc::Receiver<Bytes>) -> String {
     let mut buffer = vec![0; PIECE];
-    let mut typed = Bytes::new();
+    let (mut typed, mut last) = (Bytes::new(), 0);
     loop {
         tokio::select! {
             read = console.read(&mut buffer) => match read {
@@ -289,7 +303,7 @@ async fn talk(session: &Session, console: Console, input: &mut mpsc::Receiver<By
                 Err(error) => return error.to_string(),
             },
             more = input.recv(), if typed.is_empty() => match more {
-                Some(more) => typed = more,
+                Some(more) => typed = harmless(&mut last, more),
                 None => return "nobody can reach it any more".into(),
             },
         }
@@ -299,6 +313,13 @@ async fn talk(session: &Session, console: Console, input: &mut mpsc::Receiver<By
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_stops_the_program() {
+        let mut last = 0;
+        assert_eq!(harmless(&mut last, Bytes::from_static(b"\r~\x1a\x1a\x18B~")), "\r~B~");
+        assert_eq!(harmless(&mut last, Bytes::from_static(b"\x1a.\x1a")), ".\x1a");
+    }
 
     #[tokio::test]
     async fn what_was_said_is_bounded_and_the_slow_are_told() {

@@ -11,6 +11,7 @@ use store::{Batch, Facts, Query};
 
 use crate::runtime::{Cx, Fault};
 use rules::Subject;
+pub(crate) use rules::python;
 
 /// A disk smaller than this is not what one installs on, in bytes.
 const MIN_DISK: u64 = 4 << 30;

@@ -220,7 +220,7 @@ fn search(pattern: &str, text: &str) -> Result<bool, String> {
 }
 
 /// A value as Python's `str` writes it.
-fn python(value: &Value) -> String {
+pub(crate) fn python(value: &Value) -> String {
     match value {
         Value::Null => "None".into(),
         Value::Bool(true) => "True".into(),

@@ -59,7 +59,7 @@ impl Machine<'_> {
         self.node.observed.booted_at = Some(Timestamp::now());
         self.node.observed.boots += 1;
         let state = self.node.observed.state;
-        self.to_with(state, Phase::Agent, "its ramdisk is booting", |batch| match &old {
+        self.go_with(state, Phase::Agent, "its ramdisk is booting", |batch| match &old {
             Some(session) => batch.remove(session),
             None => batch,
         })

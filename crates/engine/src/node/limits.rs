@@ -101,7 +101,7 @@ impl Machine<'_> {
         }
         let state = self.node.observed.state;
         let phase = self.after_place(state);
-        self.to_with(state, phase, "it has its place", |batch| {
+        self.go_with(state, phase, "it has its place", |batch| {
             takes.iter().fold(batch, |batch, (pool, value)| batch.hold(pool, value, &id)).free_held(queue, &id)
         })
         .await

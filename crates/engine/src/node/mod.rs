@@ -19,7 +19,7 @@ mod work;
 use std::time::Duration;
 
 use drivers::bmc::{Bmc, BmcError, HardwareConfig, PowerAction};
-use model::baremetal::{BaremetalPort, Interface, Node, NodeFault, Phase, PowerState, ProvisionState, Verb, shown_state};
+use model::baremetal::{BaremetalPort, Interface, Node, NodeFault, Phase, PowerState, ProvisionState, StepState, Verb, shown_state};
 use model::{Object, Timestamp};
 use serde_json::json;
 use store::{Batch, Facts, Query, Severity};
@@ -125,11 +125,11 @@ impl Machine<'_> {
     }
 
     /// Writes the next phase (and state) with a line of history when the state changes.
-    async fn to(self, state: ProvisionState, phase: Phase, reason: &str) -> Look {
-        self.to_with(state, phase, reason, |batch| batch).await
+    async fn go(self, state: ProvisionState, phase: Phase, reason: &str) -> Look {
+        self.go_with(state, phase, reason, |batch| batch).await
     }
 
-    async fn to_with(mut self, state: ProvisionState, phase: Phase, reason: &str, more: impl FnOnce(Batch<Facts>) -> Batch<Facts>) -> Look {
+    async fn go_with(mut self, state: ProvisionState, phase: Phase, reason: &str, more: impl FnOnce(Batch<Facts>) -> Batch<Facts>) -> Look {
         let now = Timestamp::now();
         let seen = &mut self.node.observed;
         let from = seen.state;
@@ -172,7 +172,7 @@ impl Machine<'_> {
 
     async fn phase(self, phase: Phase, reason: &str) -> Look {
         let state = self.node.observed.state;
-        self.to(state, phase, reason).await
+        self.go(state, phase, reason).await
     }
 
     /// Still waiting for the same; the reason is shown to operators.
@@ -211,8 +211,10 @@ impl Machine<'_> {
             other => other.failed(),
         };
         seen.inspection_started_at = seen.inspection_started_at.filter(|_| state != ProvisionState::InspectFailed);
+        // Ironic's rule: maintenance if a step was being done.
+        let in_step = seen.job.current().is_some_and(|(_, it)| matches!(it.progress, StepState::Begun { .. }));
         let fault = match state {
-            _ if aborted => None,
+            _ if aborted || !in_step => None,
             ProvisionState::CleanFailed => Some(NodeFault::CleanFailure),
             ProvisionState::ServiceFailed => Some(NodeFault::ServiceFailure),
             _ => None,
@@ -223,7 +225,7 @@ impl Machine<'_> {
             self.node.desired.maintenance_reason = Some(why.clone());
             self.wants = true;
         }
-        self.to(state, Phase::Rest, &why).await
+        self.go(state, Phase::Rest, &why).await
     }
 
     /// The job is done.
@@ -255,7 +257,7 @@ impl Machine<'_> {
         }
         let told = self.node.observed.job.steps.iter().any(|it| matches!(it.step.interface.as_str(), "bios" | "firmware"));
         let facts = if told { self.read_facts().await? } else { Vec::new() };
-        self.to_with(state, Phase::Rest, reason, |batch| facts.into_iter().fold(batch, |batch, it| it.write(batch))).await
+        self.go_with(state, Phase::Rest, reason, |batch| facts.into_iter().fold(batch, |batch, it| it.write(batch))).await
     }
 
     fn waited(&self) -> f64 {

@@ -6,6 +6,8 @@ use drivers::bmc::OfferedStep;
 use model::baremetal::{Job, PlannedStep, Step, StepState};
 use serde_json::{Map, Value};
 
+use crate::inspection::python;
+
 /// The step of a deployment that puts the image onto the disk, and its place.
 pub(super) const WRITE_IMAGE: (&str, &str, i64) = ("deploy", "write_image", 80);
 /// A deploy step above this is done before the ramdisk boots.
@@ -51,6 +53,12 @@ fn name(step: &Step) -> String {
     format!("{}.{}", step.interface, step.step)
 }
 
+/// That nobody does a step, in Ironic's words.
+fn unsupported(stage: &str, step: &Step) -> String {
+    let args = python(&Value::Object(step.args.clone()));
+    format!("node does not support this {stage} step: {{'interface': '{}', 'step': '{}', 'args': {args}}}", step.interface, step.step)
+}
+
 fn planned(step: Step, in_band: bool, abortable: bool) -> PlannedStep {
     PlannedStep { step, in_band, abortable, reboot_requested: false, progress: StepState::Pending }
 }
@@ -62,7 +70,7 @@ fn by_itself(it: &OfferedStep) -> PlannedStep {
 
 /// Steps given by a user for cleaning or servicing: exactly these in their order. `ramdisk`: whether one may be booted. Says why if
 /// the steps cannot be done.
-pub(super) fn given(steps: &[Step], driver: &[OfferedStep], ramdisk: bool) -> Result<Job, String> {
+pub(super) fn given(stage: &str, steps: &[Step], driver: &[OfferedStep], ramdisk: bool) -> Result<Job, String> {
     if steps.is_empty() {
         return Err("no steps are given".into());
     }
@@ -84,7 +92,7 @@ pub(super) fn given(steps: &[Step], driver: &[OfferedStep], ramdisk: bool) -> Re
             needs_ramdisk = true;
             out.push(planned(step, true, false));
         } else {
-            return Err(format!("there is no step {} that can be done without a ramdisk", name(&step)));
+            return Err(unsupported(stage, &step));
         }
     }
     Ok(Job { steps: out, joined: !needs_ramdisk, given: true, no_ramdisk: !needs_ramdisk, ..Job::default() })
@@ -115,7 +123,7 @@ pub(super) fn deploy(user: &[Step], templates: &[Step], driver: &[OfferedStep], 
             }
             None if is_reserved(given) => steps.push(planned(given.clone(), false, true)),
             None if ramdisk => steps.push(planned(given.clone(), true, false)),
-            None => return Err(format!("there is no step {} that can be done without a ramdisk", name(given))),
+            None => return Err(unsupported("deploy", given)),
         }
     }
     steps.retain(|it| it.step.priority > 0);
@@ -153,7 +161,7 @@ pub(super) fn agent_steps(result: &Value, stage: &str) -> Vec<AgentStep> {
 
 /// Joins what the agent offers into the job: steps given by name are checked and told what the agent says of them; those with a priority
 /// join by themselves unless the steps were given. Says which step nobody knows.
-pub(super) fn join(job: &mut Job, offered: &[AgentStep], managers: &Value) -> Result<(), String> {
+pub(super) fn join(stage: &str, job: &mut Job, offered: &[AgentStep], managers: &Value) -> Result<(), String> {
     for it in job.steps.iter_mut().filter(|it| it.in_band) {
         match offered.iter().find(|own| own.interface == it.step.interface && own.step == it.step.step) {
             Some(own) => {
@@ -162,7 +170,7 @@ pub(super) fn join(job: &mut Job, offered: &[AgentStep], managers: &Value) -> Re
             }
             // Agents do it whether they list it or not.
             None if (it.step.interface.as_str(), it.step.step.as_str()) == (WRITE_IMAGE.0, WRITE_IMAGE.1) => {}
-            None => return Err(format!("neither the hardware nor the agent has a step {}", name(&it.step))),
+            None => return Err(unsupported(stage, &it.step)),
         }
     }
     if !job.given {
@@ -233,7 +241,7 @@ mod tests {
         let mut job = automated(&driver, true, true);
         assert_eq!(names(&job), ["vendor.log", "bios.reset"]);
         assert!(!job.joined && !job.no_ramdisk);
-        join(&mut job, &agent_steps(&told(), "clean"), &json!({"Generic": "1"})).unwrap();
+        join("clean", &mut job, &agent_steps(&told(), "clean"), &json!({"Generic": "1"})).unwrap();
         // Of one priority the vendor's come before those of deploy, and those before those of the BIOS.
         assert_eq!(names(&job), ["vendor.log", "deploy.erase_devices_metadata@agent", "deploy.erase_devices@agent", "bios.reset"]);
         assert!(job.steps[1].reboot_requested && job.steps[2].abortable);
@@ -246,21 +254,21 @@ mod tests {
     fn given_steps_keep_their_order_and_nobody_s_steps_are_refused() {
         let driver = [own("bios", "reset", 0, false), own("raid", "create", 0, true)];
         let asked = [step("raid", "create", 5), step("deploy", "erase_devices", 9), step("power", "hold", 0), step("bios", "reset", 1)];
-        let mut job = given(&asked, &driver, true).unwrap();
+        let mut job = given("clean", &asked, &driver, true).unwrap();
         assert_eq!(names(&job), ["raid.create", "deploy.erase_devices@agent", "power.hold", "bios.reset"]);
-        join(&mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
+        join("clean", &mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
         assert_eq!(names(&job), ["raid.create", "deploy.erase_devices@agent", "power.hold", "bios.reset"]);
 
-        let why = given(&asked, &driver, false).unwrap_err();
+        let why = given("clean", &asked, &driver, false).unwrap_err();
         assert!(why.contains("raid.create needs a ramdisk"), "{why}");
-        assert!(given(&asked[1..2], &driver, false).unwrap_err().contains("deploy.erase_devices"));
-        assert!(given(&[], &driver, true).is_err());
-        let plain = given(&asked[3..], &driver, true).unwrap();
+        assert!(given("clean", &asked[1..2], &driver, false).unwrap_err().contains("'erase_devices'"));
+        assert!(given("clean", &[], &driver, true).is_err());
+        let plain = given("clean", &asked[3..], &driver, true).unwrap();
         assert!(plain.no_ramdisk && plain.joined, "no step of it needs a ramdisk");
 
-        let mut job = given(&[step("deploy", "dance", 0)], &driver, true).unwrap();
-        let why = join(&mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap_err();
-        assert!(why.contains("deploy.dance"), "{why}");
+        let mut job = given("clean", &[step("deploy", "dance", 0)], &driver, true).unwrap();
+        let why = join("clean", &mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap_err();
+        assert_eq!(why, "node does not support this clean step: {'interface': 'deploy', 'step': 'dance', 'args': {}}");
     }
 
     #[test]
@@ -273,7 +281,7 @@ mod tests {
         let told = json!({"deploy_steps": {"Generic": [
             {"interface": "deploy", "step": "write_image", "priority": 0}, {"interface": "deploy", "step": "inject_files", "priority": 0},
             {"interface": "deploy", "step": "late", "priority": 60}]}});
-        join(&mut job, &agent_steps(&told, "deploy"), &Value::Null).unwrap();
+        join("clean", &mut job, &agent_steps(&told, "deploy"), &Value::Null).unwrap();
         assert_eq!(names(&job), ["bios.apply", "raid.apply", "deploy.write_image@agent", "deploy.late@agent", "deploy.inject_files@agent"]);
         let twice = [step("deploy", "write_image", 81)];
         assert_eq!(names(&deploy(&twice, &[], &[], true, true).unwrap()), ["deploy.write_image@agent"]);
@@ -284,12 +292,12 @@ mod tests {
     #[test]
     fn joining_again_leaves_what_is_done() {
         let mut job = automated(&[own("bios", "reset", 10, true)], true, true);
-        join(&mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
+        join("clean", &mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
         for it in job.steps.iter_mut().take(2) {
             it.progress = StepState::Done { at: model::Timestamp(1) };
         }
         let before = job.clone();
-        join(&mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
+        join("clean", &mut job, &agent_steps(&told(), "clean"), &Value::Null).unwrap();
         assert_eq!(job, before);
         restart(&mut job);
         assert_eq!((names(&job), job.restarts, job.joined), (vec!["bios.reset".to_owned()], 1, false));

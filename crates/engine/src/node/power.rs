@@ -20,9 +20,28 @@ impl Machine<'_> {
         if let Some(request) = self.node.desired.boot_mode_request.clone().filter(|it| it.seq > self.node.observed.handled_boot_mode) {
             self.node.observed.handled_boot_mode = request.seq;
             let told = self.set_boot_mode(request.boot_mode.as_deref(), request.secure_boot).await;
-            self.node.observed.last_error = told.err().map(|error| error.to_string());
+            self.node.observed.last_error = told.err().map(|error| {
+                // In Ironic's words, with its quote.
+                let driver = &self.node.desired.driver;
+                let words = |method: &str| match &error {
+                    BmcError::Unsupported { .. } => format!("Driver {driver} does not support {method} (disabled or not implemented)."),
+                    other => other.to_string(),
+                };
+                match (&request.boot_mode, request.secure_boot) {
+                    (Some(mode), _) => format!("Failed to change boot mode to '{mode}: {}", words("set_boot_mode")),
+                    (None, on) => {
+                        let on = if on == Some(true) { "True" } else { "False" };
+                        format!("Failed to change secure_boot state to '{on}': {}", words("set_secure_boot_state"))
+                    }
+                }
+            });
             self.save().await?;
             return Ok(Next::Again(Duration::ZERO));
+        }
+        if self.node.observed.fault.is_some() && !self.node.desired.maintenance {
+            // Who takes it out of maintenance says that nothing is wrong with it.
+            self.node.observed.fault = None;
+            self.save().await?;
         }
         Ok(Next::Gone)
     }

@@ -498,8 +498,8 @@ async fn steps_that_nobody_has_or_that_fail_end_the_job() {
     let id = rig.enrolled("redfish", ProvisionState::Manageable, |_| {}).await;
     rig.ask(&id, Verb::Clean, vec![step("deploy", "dance", 0)]).await;
     let node = rig.until(&id, ProvisionState::CleanFailed).await;
-    assert!(node.observed.last_error.unwrap().contains("deploy.dance"));
-    assert!(node.desired.maintenance && node.observed.fault == Some(NodeFault::CleanFailure));
+    assert!(node.observed.last_error.unwrap().contains("node does not support this clean step: {'interface': 'deploy', 'step': 'dance'"));
+    assert!(!node.desired.maintenance && node.observed.fault.is_none(), "no step was done");
     assert!(rig.script.with(id.as_str(), |it| !it.on), "a machine that failed is off");
 
     rig.script.with(id.as_str(), |it| it.fails = Some("erase_devices".into()));
@@ -507,7 +507,13 @@ async fn steps_that_nobody_has_or_that_fail_end_the_job() {
         rig.ask(&id, verb, Vec::new()).await;
         rig.until(&id, if verb == Verb::Manage { ProvisionState::Manageable } else { ProvisionState::CleanFailed }).await;
     }
-    assert!(rig.node(&id).await.observed.last_error.unwrap().contains("the disk is broken"));
+    let mut node = rig.node(&id).await;
+    assert!(node.observed.last_error.as_ref().unwrap().contains("the disk is broken"));
+    assert!(node.desired.maintenance && node.observed.fault == Some(NodeFault::CleanFailure));
+    node.desired.maintenance = false;
+    rig.store().apply(Batch::wishes().want(&node).wake(&id)).await.unwrap();
+    while rig.look(None).await {}
+    assert_eq!(rig.node(&id).await.observed.fault, None);
 
     let id = rig.enrolled("redfish", ProvisionState::Available, |it| it.instance_info = model::secret::Settings::default()).await;
     rig.ask(&id, Verb::Deploy, Vec::new()).await;
@@ -769,4 +775,15 @@ async fn what_somebody_waits_for_is_done_and_forgotten() {
         }
         assert_eq!(rig.store().get(&row.id).await.unwrap().and_then(|it| it.observed.end), wanted);
     }
+}
+
+#[tokio::test]
+async fn what_must_prove_itself_and_cannot_is_not_deployed() {
+    let rig = Rig::new(|_| {}).await;
+    let id =
+        rig.enrolled("redfish", ProvisionState::Available, |it| drop(it.driver_info.0.insert("attestation".into(), json!(true)))).await;
+    rig.ask(&id, Verb::Deploy, Vec::new()).await;
+    let node = rig.until(&id, ProvisionState::DeployFailed).await;
+    assert!(node.observed.last_error.unwrap().contains("attestation failed"));
+    assert_eq!((rig.script.with(id.as_str(), |it| (it.on, it.done.len())), node.observed.attested_at), ((false, 0), None));
 }

@@ -31,7 +31,9 @@ impl Machine<'_> {
             _ => {}
         }
         let asked = format!("asked to {}", verb.as_str());
+        let kept = self.node.desired.maintenance;
         let seen = &mut self.node.observed;
+        seen.fault = seen.fault.filter(|_| kept);
         seen.last_error = None;
         seen.target = Some(target);
         seen.failing = false;
@@ -44,11 +46,11 @@ impl Machine<'_> {
             // What the tenant had is given back to it, by proof as ever.
             seen.job = Job { no_ramdisk: true, joined: true, ..Job::default() };
             let first = if self.is_wired() { Phase::Off } else { Phase::Start };
-            return self.to(ProvisionState::Servicing, first, "servicing was given up; the tenant's machine is started again").await;
+            return self.go(ProvisionState::Servicing, first, "servicing was given up; the tenant's machine is started again").await;
         }
         if state == ProvisionState::Manageable {
             seen.target = None;
-            return self.to(state, Phase::Rest, &asked).await;
+            return self.go(state, Phase::Rest, &asked).await;
         }
         if state == ProvisionState::Inspecting {
             seen.inspection_started_at = Some(Timestamp::now());
@@ -59,7 +61,7 @@ impl Machine<'_> {
             Ok(job) => {
                 self.node.observed.job = job;
                 let first = self.first_phase(state);
-                self.to(state, first, &asked).await
+                self.go(state, first, &asked).await
             }
             Err(why) => {
                 // Nothing was begun; but what a machine of a failed job is left in is always the same: isolated.
@@ -116,7 +118,9 @@ impl Machine<'_> {
                 plan::deploy(&request.steps, &templates, &driver, boots, image)
             }
             _ if request.verb == Verb::Clean || request.verb == Verb::Service => {
-                plan::given(&request.steps, &driver, agent && !request.disable_ramdisk)
+                let stage = if request.verb == Verb::Clean { "clean" } else { "service" };
+                plan::given(stage, &request.steps, &driver, agent && !request.disable_ramdisk)
+                    .map_err(|why| format!("Cannot {stage} node {}: {why}", self.node.id))
             }
             _ => {
                 let wanted = self.node.desired.automated_clean.unwrap_or(self.cx.config.baremetal.automated_clean);
@@ -167,7 +171,7 @@ impl Machine<'_> {
             step.progress = StepState::Done { at: Timestamp::now() };
         }
         let phase = self.node.observed.phase;
-        self.to(state, phase, "let go").await
+        self.go(state, phase, "let go").await
     }
 
     /// Gives the job up: at once, or after the step under way if that cannot be given up.
@@ -189,6 +193,6 @@ impl Machine<'_> {
             return self.failed().await;
         }
         let state = if self.node.observed.state.is_hold() { self.node.observed.state.held() } else { self.node.observed.state };
-        self.to(state, Phase::Stop, "aborted on request").await
+        self.go(state, Phase::Stop, "aborted on request").await
     }
 }

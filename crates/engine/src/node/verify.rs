@@ -118,7 +118,7 @@ impl Machine<'_> {
                 self.node.observed.target = None;
                 self.node.observed.power_failures = 0;
                 let write = |batch| facts.into_iter().fold(batch, |batch, it| it.write(batch));
-                self.to_with(ProvisionState::Manageable, Phase::Rest, "its BMC answers", write).await
+                self.go_with(ProvisionState::Manageable, Phase::Rest, "its BMC answers", write).await
             }
             Ok(Err(reason)) => self.wait(&reason, WAIT).await,
             Err(fault) => self.unverified(fault.to_string()).await,
@@ -128,7 +128,7 @@ impl Machine<'_> {
     async fn unverified(mut self, why: String) -> Look {
         self.node.observed.last_error = Some(why.clone());
         self.node.observed.target = None;
-        self.to(ProvisionState::Enroll, Phase::Rest, &why).await
+        self.go(ProvisionState::Enroll, Phase::Rest, &why).await
     }
 
     /// Inspection by what the BMC knows.
@@ -183,9 +183,9 @@ impl Machine<'_> {
             self.node.observed.inspection_finished_at = Some(Timestamp::now());
             self.node.observed.inspection_started_at = None;
             self.node.observed.target = None;
-            return self.to_with(ProvisionState::Manageable, Phase::Rest, "inspected", batch).await;
+            return self.go_with(ProvisionState::Manageable, Phase::Rest, "inspected", batch).await;
         }
         let state = self.node.observed.state;
-        self.to_with(state, Phase::Stop, "its ramdisk told what it found", batch).await
+        self.go_with(state, Phase::Stop, "its ramdisk told what it found", batch).await
     }
 }

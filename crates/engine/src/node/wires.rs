@@ -13,6 +13,9 @@ use super::{FAILING_LIMIT, Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
 use crate::{edge, inspection};
 
+/// Under this name a card says which port it was chosen for.
+const TENANT_VIF: &str = "tenant_vif_port_id";
+
 impl Machine<'_> {
     /// The cable ends of the machine, each with its switch.
     async fn cables(&self) -> Result<Vec<(Object<Switch>, LocalLink)>, Fault> {
@@ -108,6 +111,8 @@ impl Machine<'_> {
             Some(id) => self.cx.store.get(&id).await?,
             None => None,
         };
+        let mut cards: Vec<Object<BaremetalPort>> = self.cards.clone();
+        cards.retain_mut(|card| card.desired.internal_info.remove(TENANT_VIF).is_some());
         let id = self.node.id.clone();
         let first = match why {
             None if self.node.observed.job.no_ramdisk => self.after_place(ProvisionState::Cleaning),
@@ -119,7 +124,7 @@ impl Machine<'_> {
             self.node.observed.last_error = Some(why);
         }
         let reason = if wired { "isolated; to be erased" } else { "to be erased" };
-        self.to_with(ProvisionState::Cleaning, first, reason, |mut batch| {
+        self.go_with(ProvisionState::Cleaning, first, reason, |mut batch| {
             if wired {
                 let proof = json!({"read_at": proven.iso_micros()});
                 let event = format!("isolation proven at {} by read-back", proven.iso_micros());
@@ -127,6 +132,9 @@ impl Machine<'_> {
             }
             for vif in &vifs {
                 batch = batch.free("vif", vif.as_str()).wake(vif);
+            }
+            for card in &cards {
+                batch = batch.want(card);
             }
             if let Some(allocation) = &allocation {
                 batch = batch.remove(allocation).free_held("allocation-name", allocation.id.as_str());
@@ -321,7 +329,7 @@ impl Machine<'_> {
     fn pairs<'a>(&self, cards: &'a [Object<BaremetalPort>]) -> Vec<(Id<Port>, &'a Object<BaremetalPort>)> {
         let vifs = &self.node.desired.vifs;
         let named = |card: &Object<BaremetalPort>| {
-            let vif = card.desired.internal_info.get("tenant_vif_port_id").and_then(serde_json::Value::as_str);
+            let vif = card.desired.internal_info.get(TENANT_VIF).and_then(serde_json::Value::as_str);
             vif.and_then(|id| vifs.iter().find(|it| it.as_str() == id)).cloned()
         };
         let mut out: Vec<_> = cards.iter().filter_map(|card| Some((named(card)?, card))).collect();

@@ -124,12 +124,15 @@ impl Machine<'_> {
         };
         let offered = plan::agent_steps(&told, stage);
         let managers = told.get("hardware_manager_version").cloned().unwrap_or_default();
-        match plan::join(&mut self.node.observed.job, &offered, &managers) {
+        match plan::join(stage, &mut self.node.observed.job, &offered, &managers) {
             Ok(()) => {
                 self.save().await?;
                 Ok(Next::Again(Duration::ZERO))
             }
-            Err(why) => self.fail(&why).await,
+            Err(why) => {
+                let why = format!("Cannot {stage} node {}: {why}", self.node.id);
+                self.fail(&why).await
+            }
         }
     }
 
@@ -183,7 +186,7 @@ impl Machine<'_> {
             self.node.observed.reason = format!("step {}", label(&step.step));
             if !step.in_band && step.step.step == "hold" {
                 let (state, phase) = (self.node.observed.state.held(), self.node.observed.phase);
-                return self.to(state, phase, "a hold step was reached").await;
+                return self.go(state, phase, "a hold step was reached").await;
             }
             self.save().await?;
             return Ok(Next::Again(Duration::ZERO));
@@ -216,7 +219,7 @@ impl Machine<'_> {
         let wanted = match step.step.step.as_str() {
             "hold" => {
                 let (state, phase) = (self.node.observed.state.held(), self.node.observed.phase);
-                return self.to(state, phase, "a hold step was reached").await;
+                return self.go(state, phase, "a hold step was reached").await;
             }
             "wait" => {
                 let seconds = step.step.args.get("seconds").and_then(|it| it.as_f64().or_else(|| it.as_str()?.parse().ok()));

@@ -106,7 +106,17 @@ async fn named<K: Resource>(ask: &Ask, ident: &str) -> Result<Object<K>, Failure
         None if !is_logical_name(ident) => {
             return Err(Failure::BadRequest(format!("Expected UUID or name for {}_ident: {ident}", form.one)));
         }
-        None => ask.app.store.list(&Query::<K>::new().name(ident)).await?.pop(),
+        None => {
+            let named = ask.app.store.list(&Query::<K>::new().name(ident)).await?.pop();
+            // Before 1.91 `.json` at the end is left away if nothing is called so.
+            match ident.strip_suffix(".json").filter(|_| named.is_none() && ask.minor < Minor(91)) {
+                Some(short) => match access::parse_id::<K>(short) {
+                    Some(id) => ask.app.store.get(&id).await?,
+                    None => ask.app.store.list(&Query::<K>::new().name(short)).await?.pop(),
+                },
+                None => named,
+            }
+        }
     };
     found.filter(|it: &Object<K>| !it.is_deleting()).ok_or_else(|| form.missing(ident))
 }
@@ -212,7 +222,7 @@ fn busy<K: Resource>() -> Failure {
 /// `POST`.
 pub(super) async fn create<K: Resource>(ask: Ask, Json(body): Json<Value>) -> Result<Response, Failure> {
     gate::<K>(&ask, &Method::POST)?;
-    let object = make::<K>(&ask, body).await?;
+    let object = K::made(&ask, make::<K>(&ask, body).await?).await?;
     let location = format!("{}/v1/{}/{}", ask.base, K::form().path, object.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&ask, &object, &Wanted::All))).into_response())
 }

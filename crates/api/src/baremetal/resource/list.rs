@@ -72,6 +72,9 @@ pub(super) async fn detail_of_node<K: Resource>(ask: Ask, Path(path): Path<InNod
 
 async fn in_node<K: Resource>(ask: &Ask, node: &str, Parameters(mut query): Parameters, detail: bool) -> Result<Response, Failure> {
     gate::<K>(ask, &Method::GET)?;
+    if K::form().path == "portgroups" && ask.minor < Minor(24) {
+        return Err(Failure::NoRoute);
+    }
     let node = access::node(ask, node).await?;
     query.insert("node".into(), node.id.to_string());
     let path = format!("nodes/{}/{}{}", node.id, K::form().path, if detail { "/detail" } else { "" });
@@ -83,7 +86,7 @@ fn detailed<K: Resource>(ask: &Ask, query: &HashMap<String, String>, detail: boo
     let form = K::form();
     let asked = query.get("detail").map(|text| boolean("detail", &json!(text))).transpose()?;
     if asked.is_some() && (form.detail == Detail::Always || (form.detail == Detail::Path && ask.minor < Minor(43))) {
-        let text = query.get("detail").map(String::as_str).unwrap_or_default();
+        let text = if asked == Some(true) { "True" } else { "False" };
         return Err(Failure::BadRequest(format!("Invalid query parameter ?detail={text} received.")));
     }
     let full = detail || form.detail == Detail::Always || asked == Some(true);

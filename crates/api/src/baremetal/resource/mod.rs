@@ -100,6 +100,12 @@ pub(super) trait Resource: Kind {
         None
     }
 
+    /// A new one as it is shown to its maker.
+    fn made(ask: &Ask, object: Object<Self>) -> impl Future<Output = Result<Object<Self>, Failure>> + Send {
+        let _ = ask;
+        std::future::ready(Ok(object))
+    }
+
     /// Whether the caller sees it although its rule says no.
     fn is_public(object: &Object<Self>) -> bool {
         let _ = object;
@@ -214,7 +220,8 @@ pub(super) async fn named_node(ask: &Ask, ident: &str) -> Result<Object<Node>, F
 
 /// A refusal with a status that has no variant of its own.
 pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Failure {
-    Failure::named(status, "Client", message)
+    let kind = if status == StatusCode::METHOD_NOT_ALLOWED { super::BY_ROUTER } else { "Client" };
+    Failure::named(status, kind, message)
 }
 
 /// A moment as shown.
