@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_new_switch_lets_nothing_through() {
-        let plan = Plan { name: "t".into(), dir: "/nowhere".into(), leaves: 3, machines: 4, disk_gb: 4, memory_mb: 512, virtual_machines: 0 };
+        let plan =
+            Plan { name: "t".into(), dir: "/nowhere".into(), leaves: 3, machines: 4, disk_gb: 4, memory_mb: 512, virtual_machines: 0 };
         let rack = plan.describe(None).unwrap();
         let switch = Switch { leaf: rack.leaves[0].clone(), dir: "/nowhere/leaf1".into(), ports: vec!["p1".into(), "p2".into()] };
         let text = switch.initial().join(" ");

@@ -133,24 +133,26 @@ pub(super) fn unlocked(node: &Object<Node>) -> Result<(), Failure> {
     if is_busy(node) { Err(locked(node)) } else { Ok(()) }
 }
 
-/// How long a power change that is under way is waited for.
-const POWER_WAIT: Duration = Duration::from_secs(2);
+/// How long what was asked of a node is waited for to be taken up.
+const SETTLING: Duration = Duration::from_secs(2);
 
-/// The node once a power change asked of it is over, if that is soon: others wait for the node as long.
+/// The node once the verb last asked of it is taken up and the power change last asked is over, if that is soon: who asks for two
+/// things one after the other is not refused the second because of the first, as with Ironic, which waits for its lock about as long.
 ///
 /// # Errors
 /// `NotFound` if it is gone; the store's.
-pub(super) async fn power_settled(ask: &Ask, id: &Id<Node>) -> Result<Object<Node>, Failure> {
-    let deadline = tokio::time::Instant::now() + POWER_WAIT;
+pub(super) async fn settled(ask: &Ask, mut node: Object<Node>) -> Result<Object<Node>, Failure> {
+    let deadline = tokio::time::Instant::now() + SETTLING;
     let mut pause = Duration::from_millis(10);
-    loop {
-        let node = ask.app.store.get(id).await?.ok_or_else(|| Failure::not_found("Node", id.as_str()))?;
-        if target_power(&node).is_none() || tokio::time::Instant::now() >= deadline {
-            return Ok(node);
-        }
+    let is_asked = |node: &Object<Node>| {
+        target_power(node).is_some() || node.desired.request.as_ref().is_some_and(|it| it.seq > node.observed.handled)
+    };
+    while is_asked(&node) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(100));
+        node = ask.app.store.get(&node.id).await?.ok_or_else(|| Failure::not_found("Node", node.id.as_str()))?;
     }
+    Ok(node)
 }
 
 /// That others were faster again and again.

@@ -94,7 +94,7 @@ static FORM: Form<Allocation> = Form {
 };
 
 fn set_traits(allocation: &mut Object<Allocation>, value: &Value) -> Result<(), String> {
-    let schema = |text: String| format!("Schema error for allocation: {text}");
+    let schema = |text: String| format!("Schema error: {text}");
     let items = match value {
         Value::Null => &[][..],
         Value::Array(items) => items,
@@ -116,7 +116,7 @@ impl Resource for Allocation {
     async fn prepare(ask: &Ask, body: &mut Body) -> Result<(), Failure> {
         if let Some(ident) = body.get("node").and_then(Value::as_str).map(str::to_owned) {
             if ask.minor < Minor(58) {
-                return Err(Failure::BadRequest(format!("Schema error for allocation: {}", unexpected(&["node"]))));
+                return Err(Failure::BadRequest(format!("Schema error: {}", unexpected(&["node"]))));
             }
             let node = named_node(ask, &ident).await?;
             body.insert("node".into(), json!(node.id));
@@ -131,15 +131,14 @@ impl Resource for Allocation {
         } else if body.get("resource_class").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Failure::BadRequest("The resource_class field is mandatory when not backfilling".into()));
         }
-        let schema =
-            |value: &Value, types: &str| Failure::BadRequest(format!("Schema error for allocation: {}", not_of_type(value, types)));
+        let schema = |value: &Value, types: &str| Failure::BadRequest(format!("Schema error: {}", not_of_type(value, types)));
         let candidates = match body.remove("candidate_nodes") {
             None | Some(Value::Null) => return Ok(()),
             Some(Value::Array(candidates)) => candidates,
             Some(other) => return Err(schema(&other, "array|null")),
         };
         if candidates.len() > MAX_CANDIDATES {
-            return Err(Failure::BadRequest(format!("Schema error for allocation: candidate_nodes has more than {MAX_CANDIDATES} items")));
+            return Err(Failure::BadRequest(format!("Schema error: candidate_nodes has more than {MAX_CANDIDATES} items")));
         }
         let mut ids = Vec::with_capacity(candidates.len());
         for ident in &candidates {
@@ -302,7 +301,10 @@ async fn of_node(ask: &Ask, ident: &str) -> Result<Object<Allocation>, Failure> 
 
 /// `GET /v1/nodes/{node}/allocation`.
 async fn show_of_node(ask: Ask, Path(ident): Path<String>, Parameters(query): Parameters) -> Result<Response, Failure> {
-    let allocation = of_node(&ask, &ident).await?;
+    let allocation = of_node(&ask, &ident).await.map_err(|failure| match failure {
+        Failure::NotFound { .. } => Failure::BadRequest(failure.message()),
+        other => other,
+    })?;
     let wanted = query.get("fields").map_or(Ok(Wanted::All), |text| Wanted::these::<Allocation>(&ask, text))?;
     Ok(Json(shown(&ask, &allocation, &wanted)).into_response())
 }

@@ -13,7 +13,7 @@ const NAME_POOL: &str = "deploy-template-name";
 static FIELDS: &[Field<DeployTemplate>] = &[
     field::<DeployTemplate>("name", 55, |it, _| json!(it.name))
         .set(Shape::Any, |it, value| {
-            it.name = check_trait(&value).map_err(|why| format!("Schema error for deploy_template: {why}"))?;
+            it.name = check_trait(&value).map_err(|why| format!("Schema error for template: {why}"))?;
             Ok(())
         })
         .required()
@@ -22,7 +22,7 @@ static FIELDS: &[Field<DeployTemplate>] = &[
     field::<DeployTemplate>("steps", 55, |it, _| steps::shown(&it.desired.steps, "priority"))
         .raw(|it, _| steps::raw(&it.desired.steps, "priority"))
         .set(Shape::Any, |it, value| {
-            it.desired.steps = steps::read("deploy_template", &value, "priority")?;
+            it.desired.steps = steps::read("template", &value, "priority")?;
             Ok(())
         })
         .required(),

@@ -49,10 +49,13 @@ pub(super) async fn post(ask: Ask, Json(body): Json<Value>) -> Result<StatusCode
         return Err(Failure::NoRoute);
     }
     access::require_any(&ask, "baremetal:events:post")?;
-    let bad = |why: String| Failure::BadRequest(format!("Schema error for events: {why}"));
+    let bad = |why: String| Failure::BadRequest(format!("Schema error: {why}"));
     let list = body.get("events").and_then(Value::as_array).ok_or_else(|| bad("'events' is a required property".into()))?;
     if list.len() > MAX_EVENTS {
         return Err(bad(format!("there are more than {MAX_EVENTS}")));
+    }
+    if list.is_empty() {
+        return Err(bad("[] should be non-empty".into()));
     }
     let events = list.iter().map(|item| event(item).map_err(&bad)).collect::<Result<Vec<_>, _>>()?;
     for event in events {

@@ -115,7 +115,7 @@ static FORM: Form<InspectionRule> = Form {
 };
 
 fn schema(text: &str) -> String {
-    format!("Schema error for inspection_rule: {text}")
+    format!("Schema error: {text}")
 }
 
 fn set_priority(rule: &mut Object<InspectionRule>, value: Value) -> Result<(), String> {

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -95,6 +95,7 @@ fn node_routes() -> Router<Arc<App>> {
         .route("/states/boot_mode", put(states::boot_mode))
         .route("/states/secure_boot", put(states::secure_boot))
         .route("/states/console", get(states::console).put(states::set_console))
+        .route("/states/{other}", any(|| async { Failure::MethodNotAllowed }))
         .route("/maintenance", put(states::set_maintenance).delete(states::unset_maintenance))
         .route("/validate", get(validate::show))
         .route("/history", get(history::list))
@@ -112,6 +113,8 @@ fn node_routes() -> Router<Arc<App>> {
         .route("/v1/nodes", get(node_list::list).post(node::create))
         .route("/v1/nodes/detail", get(node_list::list_detail))
         .route("/v1/nodes/validate", get(validate::by_query))
+        // Where Tempest looks for it.
+        .route("/v1/nodes/states/console/{node}", get(states::console))
         .nest("/v1/nodes/{node}", one.merge(management::routes()).merge(vmedia::routes()).merge(vendor::routes()))
         .route("/v1/events", post(events::post))
 }
@@ -126,6 +129,7 @@ fn agent_routes() -> Router<Arc<App>> {
         .route("/", get(root))
         .route("/v1", get(document))
         .route("/v1/lookup", get(ramdisk::lookup))
+        .route("/v1/heartbeat", post(ramdisk::heartbeat_of_none))
         .route("/v1/heartbeat/{node}", post(ramdisk::heartbeat))
         .route("/v1/continue_inspection", post(inspection::proceed).layer(DefaultBodyLimit::max(inspection::MAX_BODY)))
 }

@@ -223,6 +223,11 @@ fn judged(ask: &Ask, ident: &str, operations: &[Operation]) -> Result<(), Failur
         if name == "name" && matches!(operation.change, Change::Add(Value::Null) | Change::Replace(Value::Null)) {
             return Err(Failure::BadRequest(format!("Node {ident}: Cannot change name to invalid name 'None'")));
         }
+        if let ("network_data", Change::Add(Value::Object(data)) | Change::Replace(Value::Object(data))) = (name, &operation.change)
+            && data.is_empty()
+        {
+            return Err(Failure::BadRequest("Invalid network_data: 'links' is a required property ".into()));
+        }
         if name == "chassis_uuid" && operation.change == Change::Remove && ask.minor < Minor(25) {
             return Err(too_early());
         }
@@ -263,8 +268,12 @@ pub(super) async fn update(
         rules.iter().try_for_each(|rule| access::require(&ask, rule, &before))?;
         parents(&ask, &before, &mut operations).await?;
         at_rest(&ask, &ident, &before, &operations).await?;
+        if before.desired.console_enabled && operations.iter().any(|it| it.attribute() == "driver" && changes_driver(&before, it)) {
+            let text = format!("Node {ident} can not update the driver while the console is enabled. Please stop the console first.");
+            return Err(Failure::Conflict(text));
+        }
         let after = patched(&ident, &before, &operations, reset)?;
-        allowed(&ident, &before, &after)?;
+        allowed(&before, &after)?;
         let batch = written(&ask, &before, &after).await?;
         match ask.app.store.apply(batch).await {
             Ok(()) => {
@@ -276,6 +285,14 @@ pub(super) async fn update(
         }
     }
     Err(access::raced(&ident))
+}
+
+/// Whether an operation makes the driver another.
+fn changes_driver(before: &Object<Node>, operation: &Operation) -> bool {
+    match &operation.change {
+        Change::Add(value) | Change::Replace(value) => value.as_str() != Some(before.desired.driver.as_str()),
+        Change::Remove => true,
+    }
 }
 
 /// All that changes with a node.
@@ -437,16 +454,13 @@ fn is_ours(state: &str) -> bool {
 }
 
 /// Changes that are refused in some states (Source: `ironic/conductor/manager.py`, `update_node`).
-fn allowed(ident: &str, before: &Object<Node>, after: &Object<Node>) -> Result<(), Failure> {
+fn allowed(before: &Object<Node>, after: &Object<Node>) -> Result<(), Failure> {
     let (old, new) = (&before.desired, &after.desired);
     let id = &before.id;
     let state = shown_state(before).0;
     let conflict = |text: String| Err(Failure::Conflict(text));
     if let (Some(held), true) = (&old.instance_uuid, new.instance_uuid.is_some() && old.instance_uuid != new.instance_uuid) {
         return conflict(format!("Node {id} is associated with instance {held}."));
-    }
-    if old.driver != new.driver && old.console_enabled {
-        return conflict(format!("Node {ident} can not update the driver while the console is enabled. Please stop the console first."));
     }
     let states = "(enroll, inspecting, inspect wait, manageable, available)";
     if !is_ours(state) && !new.maintenance {

@@ -219,7 +219,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
         return Err(Failure::BadRequest(not_of_type(&body, "object")));
     }
     let asked = asked(&body)?;
-    let node = access::permitted(&ask, &ident, RULE).await?;
+    let node = access::settled(&ask, access::permitted(&ask, &ident, RULE).await?).await?;
     let verb = Verb::parse(asked.target);
     if let Some(verb) = verb.filter(|verb| !matches!(verb, Verb::Unhold | Verb::Service)) {
         known_since(ask.minor, asked.target, verb)?;

@@ -287,6 +287,11 @@ async fn named(app: &App, ident: &str) -> Result<Object<Node>, Failure> {
     found.ok_or_else(|| Failure::not_found("Node", ident))
 }
 
+/// A heartbeat that does not say whose.
+pub(super) async fn heartbeat_of_none(knock: Knock) -> Failure {
+    if knock.minor < Minor(22) { Failure::NoRoute } else { Failure::BadRequest("Missing mandatory parameter: node_ident".into()) }
+}
+
 pub(super) async fn heartbeat(knock: Knock, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
     if knock.minor < Minor(22) {
         return Err(nothing());

@@ -105,7 +105,7 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
         return Err(too_early());
     }
     let seconds = seconds?;
-    access::power_settled(&ask, &node.id).await?;
+    access::settled(&ask, node).await?;
     change(&ask, &ident, rule, |node| {
         validate::controller(node, Interface::Power).map_err(Failure::BadRequest)?;
         let verb =

@@ -194,7 +194,7 @@ mod tests {
             (Of::Service, json!({"interface": "deploy", "step": "x", "execute_on_child_nodes": true}), "child nodes"),
             (Of::Deploy, json!({"interface": "deploy", "step": "x", "args": {}}), "'priority' is a required property"),
         ] {
-            let error = read(of, &[item.clone()]).unwrap_err().message();
+            let error = read(of, std::slice::from_ref(&item)).unwrap_err().message();
             assert!(error.starts_with(&format!("Invalid {}: ", of.argument())) && error.contains(word), "{item}: {error}");
         }
     }

@@ -178,14 +178,14 @@ impl Resource for VolumeConnector {
 
     async fn settle(change: &mut Change<'_, Self>) -> Result<(), Failure> {
         if change.before.is_some() {
-            off(&access::power_settled(change.ask, &change.node()?.id).await?, "volume connector update")?;
+            off(&access::settled(change.ask, change.node()?.clone()).await?, "volume connector update")?;
         }
         change.hold(CONNECTOR_POOL, |it| Some(format!("{}/{}", it.desired.kind, it.desired.connector_id)));
         Ok(())
     }
 
     async fn release(change: &mut Change<'_, Self>) -> Result<(), Failure> {
-        removable(&access::power_settled(change.ask, &change.node()?.id).await?, "volume connector deletion")?;
+        removable(&access::settled(change.ask, change.node()?.clone()).await?, "volume connector deletion")?;
         change.free(&[CONNECTOR_POOL]);
         Ok(())
     }
@@ -219,14 +219,14 @@ impl Resource for VolumeTarget {
 
     async fn settle(change: &mut Change<'_, Self>) -> Result<(), Failure> {
         if change.before.is_some() {
-            off(&access::power_settled(change.ask, &change.node()?.id).await?, "volume target update")?;
+            off(&access::settled(change.ask, change.node()?.clone()).await?, "volume target update")?;
         }
         change.hold(INDEX_POOL, |it| Some(format!("{}/{}", it.desired.node_id, it.desired.boot_index)));
         Ok(())
     }
 
     async fn release(change: &mut Change<'_, Self>) -> Result<(), Failure> {
-        removable(&access::power_settled(change.ask, &change.node()?.id).await?, "volume target deletion")?;
+        removable(&access::settled(change.ask, change.node()?.clone()).await?, "volume target deletion")?;
         change.free(&[INDEX_POOL]);
         Ok(())
     }

@@ -224,7 +224,16 @@ fn example(method: &Method, path: &str, ids: &Ids) -> Value {
             "driver_info": {"redfish_address": "http://127.0.0.1:8101", "redfish_username": "u", "redfish_password": "p"}, "extra": {"a": 1},
         }),
         "/baremetal/v1/nodes/{node}/states/power" => json!({"target": "power on", "timeout": 5}),
-        "/baremetal/v1/nodes/{node}/states/provision" => json!({"target": "manage", "configdrive": {"meta_data": {}}, "clean_steps": []}),
+        "/baremetal/v1/nodes/{node}/states/provision" => json!({"target": "manage", "configdrive": null, "clean_steps": []}),
+        "/baremetal/v1/nodes/{node}/states/raid" => json!({"logical_disks": [{"size_gb": 100, "raid_level": "1"}]}),
+        "/baremetal/v1/nodes/{node}/states/boot_mode" => json!({"target": "uefi"}),
+        "/baremetal/v1/nodes/{node}/states/secure_boot" => json!({"target": true}),
+        "/baremetal/v1/nodes/{node}/states/console" => json!({"enabled": true}),
+        "/baremetal/v1/nodes/{node}/traits" => json!({"traits": ["CUSTOM_A", "HW_CPU_X86_VMX"]}),
+        "/baremetal/v1/events" => json!({"events": [{
+            "event": "network.bind_port", "port_id": id("/network/v2.0/ports/{id}"), "mac_address": "52:54:00:00:00:02", "status": "ACTIVE",
+        }]}),
+        "/baremetal/v1/continue_inspection" => json!({"inventory": {"interfaces": [{"mac_address": "52:54:00:00:00:02"}]}, "error": null}),
         "/baremetal/v1/nodes/{node}/maintenance" => json!({"reason": "r"}),
         "/baremetal/v1/nodes/{node}/vifs" => json!({"id": id("/network/v2.0/ports/{id}")}),
         "/baremetal/v1/ports" => json!({

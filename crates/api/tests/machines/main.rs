@@ -3,22 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod allocations;
 mod baremetal;
 mod baremetal_actions;
 mod baremetal_recorded;
 mod baremetal_verbs;
 mod baremetal_versions;
 mod books;
-mod allocations;
 mod cluster;
 mod compute;
 mod desk;
 mod drivers;
 mod image;
+mod parts;
 mod policy;
 mod portgroups;
 mod ports;
-mod parts;
 mod ramdisk;
 mod roles;
 mod versions;

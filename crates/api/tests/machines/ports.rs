@@ -146,7 +146,7 @@ fn a_port_shows_and_takes_what_the_version_knows() {
         }
         at(&desk, admin, 33, Method::PATCH, &path, Some(replace("/physical_network", json!("x")))).await.refused(406, "not acceptable");
         at(&desk, admin, 7, Method::GET, "ports?fields=uuid", None).await.refused(406, "not acceptable");
-        at(&desk, admin, 42, Method::GET, "ports?detail=true", None).await.refused(400, "?detail=true");
+        at(&desk, admin, 42, Method::GET, "ports?detail=true", None).await.refused(400, "?detail=True");
         // VTEPs were known for some versions only.
         let vtep = json!({"port_id": "p", "vtep-logical-switch": "a", "vtep-physical-switch": "b"});
         let body = json!({"node_uuid": node, "address": "52:54:00:00:00:0b", "local_link_connection": vtep});

@@ -47,7 +47,8 @@ pub fn all(it: &Shell) {
     it.ok("baremetal node rescue cli-l1 --rescue-password secret --wait 60");
     assert_eq!(text(&it.json("baremetal node show cli-l1"), "provision_state"), "rescue");
     it.ok("baremetal node unrescue cli-l1 --wait 60");
-    it.with("baremetal node service cli-l1 --wait 60 --service-steps", &[&format!("[{BIOS}]")]);
+    let steps = r#"[{"interface": "vendor", "step": "log_passthrough"}]"#;
+    it.with("baremetal node service cli-l1 --wait 60 --service-steps", &[steps]);
     let node = it.json("baremetal node show cli-l1");
     assert_eq!((text(&node, "provision_state"), &node["last_error"]), ("active", &Value::Null));
     it.ok("baremetal node set cli-l1 --protected --protected-reason needed");
@@ -58,7 +59,7 @@ pub fn all(it: &Shell) {
     assert_eq!((text(&node, "provision_state"), &node["instance_info"]), ("available", &json!({})));
 
     let history = it.json("baremetal node history list cli-l1");
-    let event = text(&history[0], "UUID").to_owned();
+    let event = text(&history[0], "uuid").to_owned();
     let event = it.json(&format!("baremetal node history get cli-l1 {event}"));
     assert!(event["event"].is_string() && event["severity"].is_string(), "{event}");
     it.refused("baremetal node history get cli-l1 8c5b7fb2-60c2-4bba-9a0c-5b7fb260c24b", &["8c5b7fb2"]);

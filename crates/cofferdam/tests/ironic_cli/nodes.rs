@@ -168,10 +168,11 @@ pub fn hardware(it: &Shell) {
         it.ok("network create cli-net");
         let port = it.json("port create cli-port --network cli-net --vnic-type baremetal");
         let node = it.node("cli-h2", "--network-interface neutron");
-        it.ok(&format!("baremetal port create 52:54:00:0c:11:02 --node {node} --physical-network physnet1"));
+        let link = "--local-link-connection switch_id=02:cf:00:00:00:01 --local-link-connection port_id=p2";
+        it.ok(&format!("baremetal port create 52:54:00:0c:11:02 --node {node} --physical-network physnet1 {link}"));
         it.ok("baremetal node manage cli-h2");
         it.ok(&format!("baremetal node vif attach cli-h2 {}", text(&port, "id")));
-        assert_eq!(it.json("baremetal node vif list cli-h2"), json!([{"ID": text(&port, "id")}]));
+        assert_eq!(it.json("baremetal node vif list cli-h2"), json!([{"id": text(&port, "id")}]));
         it.ok(&format!("baremetal node vif detach cli-h2 {}", text(&port, "id")));
         assert_eq!(it.json("baremetal node vif list cli-h2"), json!([]));
         it.ok("baremetal node maintenance set cli-h2");

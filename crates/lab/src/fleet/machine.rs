@@ -384,9 +384,12 @@ mod tests {
     fn machines_are_told_apart_and_come_again() {
         let settings = Settings::quick(3, "http://127.0.0.1:1/baremetal");
         let all: Vec<Machine> = (0..3000).map(|it| Machine::new(&settings, it)).collect();
-        for key in
-            [|it: &Machine| it.mac.clone(), |it: &Machine| it.uuid.clone(), |it: &Machine| it.address.to_string(), |it: &Machine| it.password.clone()]
-        {
+        for key in [
+            |it: &Machine| it.mac.clone(),
+            |it: &Machine| it.uuid.clone(),
+            |it: &Machine| it.address.to_string(),
+            |it: &Machine| it.password.clone(),
+        ] {
             assert_eq!(all.iter().map(key).collect::<std::collections::BTreeSet<_>>().len(), all.len());
         }
         assert_eq!(Machine::index_of(all[2999].address), Some(2999));

@@ -183,7 +183,7 @@ pub(super) async fn malformed(_: Ask) -> Failure {
 
 /// Checks a body's members and gives them their form.
 fn admitted<K: Resource>(form: &'static Form<K>, body: Body) -> Result<Body, Failure> {
-    let schema = |text: String| Failure::BadRequest(format!("Schema error for {}: {text}", form.one));
+    let schema = |text: String| Failure::BadRequest(format!("{}: {text}", form.schema_error()));
     let known = |name: &str| form.field(name).filter(|field| field.on_create);
     let other: Vec<&str> = body.keys().map(String::as_str).filter(|name| *name != "uuid" && known(name).is_none()).collect();
     if !other.is_empty() {
@@ -195,7 +195,7 @@ fn admitted<K: Resource>(form: &'static Form<K>, body: Body) -> Result<Body, Fai
     let mut out = Body::new();
     for (name, value) in body {
         let shape = known(&name).map_or(Shape::Uuid, |field| field.shape);
-        let value = check(form.one, &name, shape, value)?;
+        let value = check(form.schema_error(), &name, shape, value)?;
         out.insert(name, value);
     }
     Ok(out)
@@ -230,8 +230,12 @@ pub(super) async fn create<K: Resource>(ask: Ask, Json(body): Json<Value>) -> Re
 async fn make<K: Resource>(ask: &Ask, body: Value) -> Result<Object<K>, Failure> {
     let form = K::form();
     let Value::Object(body) = body else {
-        return Err(Failure::BadRequest(format!("Schema error for {}: {}", form.one, not_of_type(&body, "object"))));
+        return Err(Failure::BadRequest(format!("{}: {}", form.schema_error(), not_of_type(&body, "object"))));
     };
+    // Of all that can be made only runbooks are not looked at before it is known that the caller may make any.
+    if form.path == "runbooks" {
+        require_any(ask, form.rules.create)?;
+    }
     let mut body = admitted(form, body)?;
     let named: BTreeSet<String> = body.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone()).collect();
     K::prepare(ask, &mut body).await?;
@@ -326,7 +330,7 @@ fn patched<K: Resource>(ask: &Ask, before: &Object<K>, operations: &[(json_patch
             }
             value => value.unwrap_or(Value::Null),
         };
-        field.write(&mut after, check("patch", name, field.shape, value)?)?;
+        field.write(&mut after, check("Schema error for patch", name, field.shape, value)?)?;
     }
     Ok(after)
 }

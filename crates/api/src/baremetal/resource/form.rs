@@ -191,13 +191,11 @@ pub(in crate::baremetal) fn mac(text: &str) -> Option<String> {
 /// A value in the form its shape has.
 ///
 /// # Errors
-/// It is of another shape, in the words of a JSON schema; `what` is what the schema is of.
+/// It is of another shape, in the words of a JSON schema, after those of `what`, see [`Form::schema_error`].
 pub(in crate::baremetal) fn check(what: &str, name: &str, shape: Shape, value: Value) -> Result<Value, Failure> {
-    let wrong = |types: &str, value: &Value| Failure::BadRequest(format!("Schema error for {what}: {}", not_of_type(value, types)));
+    let wrong = |types: &str, value: &Value| Failure::BadRequest(format!("{what}: {}", not_of_type(value, types)));
     let sized = |value: Value, max: usize| match value.as_str() {
-        Some(text) if text.chars().count() > max => {
-            Err(Failure::BadRequest(format!("Schema error for {what}: {} is too long", repr(&value))))
-        }
+        Some(text) if text.chars().count() > max => Err(Failure::BadRequest(format!("{what}: {} is too long", repr(&value)))),
         Some(text) if text.contains('\0') => Err(Failure::BadRequest(format!("{name} contains a NUL"))),
         _ => Ok(value),
     };
@@ -226,7 +224,7 @@ pub(in crate::baremetal) fn check(what: &str, name: &str, shape: Shape, value: V
         }
         Shape::Number => match value.as_i64() {
             Some(number) if number >= 0 => Ok(value),
-            Some(number) => Err(Failure::BadRequest(format!("Schema error for {what}: {number} is less than the minimum of 0"))),
+            Some(number) => Err(Failure::BadRequest(format!("{what}: {number} is less than the minimum of 0"))),
             None => Err(wrong("integer", &value)),
         },
     }
@@ -298,6 +296,21 @@ pub(in crate::baremetal) struct Form<K: Kind> {
 }
 
 impl<K: Kind> Form<K> {
+    /// How complaints about the form of a body begin.
+    pub(super) fn schema_error(&self) -> &'static str {
+        match self.path {
+            "allocations" | "inspection_rules" => "Schema error",
+            "chassis" => "Schema error for chassis",
+            "deploy_templates" => "Schema error for template",
+            "portgroups" => "Schema error for portgroup",
+            "ports" => "Schema error for port",
+            "runbooks" => "Schema error for runbook",
+            "volume/connectors" => "Schema error for connector",
+            "volume/targets" => "Schema error for target",
+            _ => "Schema error",
+        }
+    }
+
     /// The field of that name.
     pub(super) fn field(&self, name: &str) -> Option<&'static Field<K>> {
         self.fields.iter().find(|field| field.name == name)
