@@ -100,7 +100,7 @@ fn node_routes() -> Router<Arc<App>> {
         .route("/validate", get(validate::show))
         .route("/history", get(history::list))
         .route("/history/{event}", get(history::show))
-        .route("/vifs", get(vif::list).post(vif::attach))
+        .route("/vifs", get(vif::list).post(vif::attach).delete(vif::detach_none))
         .route("/vifs/{vif}", delete(vif::detach))
         .route("/traits", get(traits::list).put(traits::replace).delete(traits::clear))
         .route("/traits/{trait}", put(traits::add).delete(traits::remove))

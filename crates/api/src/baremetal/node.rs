@@ -71,6 +71,9 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
             return Err(too_early());
         }
     }
+    if ask.minor < Minor(75) && ["boot_mode", "secure_boot"].iter().any(|name| body.get(*name).is_some_and(|it| !it.is_null())) {
+        return Err(too_early());
+    }
     let id: Id<Node> = node_fields::new_id(&mut body).map_err(Failure::BadRequest)?;
     let mut node = Object::new(id, None, "", NodeDesired::default());
     resolve_parent(&ask, &mut body, owner.as_deref()).await?;

@@ -185,6 +185,11 @@ async fn released(ask: &Ask, node: &Object<Node>, vif: &Id<Port>, mut batch: Bat
     Ok(batch)
 }
 
+/// A request that does not say which.
+pub(super) async fn detach_none(_: Ask) -> Failure {
+    Failure::BadRequest("Missing mandatory parameter: vif_id".into())
+}
+
 pub(super) async fn detach(ask: Ask, Path((ident, text)): Path<(String, String)>) -> Result<Response, Failure> {
     since(&ask)?;
     let rule = "baremetal:node:vif:detach";

@@ -1,6 +1,8 @@
 //! The machine's place on networks: off and isolated, on the provisioning network, on its tenant's. Nothing here goes on by the success
 //! of an order, only by what was read back.
 
+use std::time::Duration;
+
 use drivers::bmc::{BootDevice, PowerAction};
 use model::baremetal::{BaremetalPort, Interface, NodeInventory, Phase, PowerState, ProvisionRequest, ProvisionState, Verb};
 use model::fabric::{self, Switch, SwitchPort, SwitchPortDesired};
@@ -15,6 +17,9 @@ use crate::{edge, inspection};
 
 /// Under this name a card says which port it was chosen for.
 const TENANT_VIF: &str = "tenant_vif_port_id";
+
+/// How long a machine that was told to restart may still run what it ran, in seconds.
+const RESTARTED: f64 = 10.0;
 
 impl Machine<'_> {
     /// The cable ends of the machine, each with its switch.
@@ -189,10 +194,37 @@ impl Machine<'_> {
         Binding { host_id: self.node.id.to_string(), vnic_type: "baremetal".into(), profile }
     }
 
+    /// A machine that is never switched off is restarted while it is isolated, so that what its tenant left running is not there when
+    /// the provisioning network is. Tells how long to wait for that, if at all.
+    async fn restart_isolated(&mut self) -> Result<Option<Duration>, Fault> {
+        if !self.node.desired.disable_power_off {
+            return Ok(None);
+        }
+        let since = self.node.observed.phase_since;
+        match self.node.observed.restarted_at.filter(|at| *at >= since) {
+            Some(at) if Timestamp::now().seconds_since(at) >= RESTARTED => Ok(None),
+            Some(_) => Ok(Some(Duration::from_secs(1))),
+            None => {
+                let bmc = self.bmc().map_err(Fault::bmc)?;
+                match bmc.set_boot(BootDevice::Pxe, true).await {
+                    Ok(()) | Err(drivers::bmc::BmcError::Unsupported { .. }) => {}
+                    Err(error) => return Err(Fault::bmc(error)),
+                }
+                bmc.set_power(PowerAction::Reset).await.map_err(Fault::bmc)?;
+                self.node.observed.restarted_at = Some(Timestamp::now());
+                self.save().await?;
+                Ok(Some(Duration::from_secs(1)))
+            }
+        }
+    }
+
     /// A port on the provisioning network, read back.
     pub(super) async fn plug(mut self) -> Look {
         if !self.is_wired() {
             return self.phase(Phase::Boot, "its network is nobody's").await;
+        }
+        if let Some(after) = self.restart_isolated().await? {
+            return Ok(Next::Again(after));
         }
         let card = match self.boot_card() {
             Ok(card) => card.clone(),

@@ -370,6 +370,9 @@ pub struct NodeObserved {
     pub attested_at: Option<Timestamp>,
     /// The attestation key it proved that with: base64 of its `TPMT_PUBLIC`.
     pub attestation_key: Option<String>,
+    /// A machine that is never switched off was restarted at this moment, isolated, so that what it ran does not see the provisioning
+    /// network.
+    pub restarted_at: Option<Timestamp>,
     /// How often the ramdisk was booted in this job.
     pub boots: u32,
     /// The job failed: the machine is being switched off and unplugged before the failed state is shown.
