@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use http::StatusCode;
 use model::baremetal::Interface;
@@ -202,6 +202,16 @@ async fn call(ask: Ask, Path(name): Path<String>, Parameters(query): Parameters)
     }
 }
 
+/// The method's name in the path, as the client sends it.
+async fn call_by_path(
+    ask: Ask,
+    Path((name, method)): Path<(String, String)>,
+    Parameters(mut query): Parameters,
+) -> Result<Response, Failure> {
+    query.insert("method".into(), method);
+    call(ask, Path(name), Parameters(query)).await
+}
+
 /// Their paths.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -211,6 +221,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/drivers/{driver}/raid/logical_disk_properties", get(raid))
         .route("/v1/drivers/{driver}/vendor_passthru/methods", get(methods))
         .route("/v1/drivers/{driver}/vendor_passthru", get(call).put(call).post(call).patch(call).delete(call))
+        .route("/v1/drivers/{driver}/vendor_passthru/{method}", any(call_by_path))
 }
 
 #[cfg(test)]

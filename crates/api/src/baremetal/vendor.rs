@@ -17,7 +17,10 @@ use crate::page::Parameters;
 
 /// What of a node only its vendor has.
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/vendor_passthru/methods", get(methods)).route("/vendor_passthru", any(call))
+    Router::new()
+        .route("/vendor_passthru/methods", get(methods))
+        .route("/vendor_passthru", any(call))
+        .route("/vendor_passthru/{method}", any(call_by_path))
 }
 
 const RULE: &str = "baremetal:node:vendor_passthru";
@@ -78,6 +81,18 @@ pub(super) async fn methods(ask: Ask, Path(ident): Path<String>) -> Result<Respo
         })
         .collect();
     Ok(Json(Value::Object(shown)).into_response())
+}
+
+/// The method's name in the path, as the client sends it.
+async fn call_by_path(
+    ask: Ask,
+    Path((ident, method)): Path<(String, String)>,
+    verb: Method,
+    Parameters(mut query): Parameters,
+    body: axum::body::Bytes,
+) -> Result<Response, Failure> {
+    query.insert("method".into(), method);
+    call(ask, Path(ident), verb, Parameters(query), body).await
 }
 
 pub(super) async fn call(

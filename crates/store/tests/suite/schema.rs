@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::{Query, SCHEMA_VERSION, Store, StoreError};
 
 use crate::links;
-use crate::things::{create, network, read};
+use crate::things::{create, network, node, read};
 use crate::world::{World, on_each, on_sqlite};
 
 #[test]
@@ -99,8 +99,41 @@ fn the_file_and_what_lies_beside_it_are_for_their_owner_only() {
     });
 }
 
+/// Takes away what version 3 had not.
+async fn back_to_3(world: &World) {
+    let mut sql = "DROP TABLE r_chassis; DROP TABLE r_runbook; UPDATE schema_version SET version = 3".to_owned();
+    let mut drop_columns = |kind: &str, columns: Vec<&str>, had: &[&str]| {
+        for column in columns.into_iter().filter(|it| !had.contains(it)) {
+            sql.push_str(&format!("; DROP INDEX r_{kind}_{column}; ALTER TABLE r_{kind} DROP COLUMN c_{column}"));
+        }
+    };
+    let had = ["provision_state", "resource_class", "instance_uuid"];
+    drop_columns("node", baremetal::Node::COLUMNS.iter().map(|it| it.name).collect(), &had);
+    drop_columns("baremetal_port", baremetal::BaremetalPort::COLUMNS.iter().map(|it| it.name).collect(), &["node_id", "address"]);
+    world.raw(&sql).await;
+}
+
+#[test]
+fn a_store_of_version_3_is_brought_up() {
+    on_each(async |world| {
+        let node = node("m1", Some("baremetal"));
+        create(&world.store, &node).await;
+        back_to_3(world).await;
+        // As version 3 wrote it: what is new has its default.
+        let old = "{\"driver\":\"redfish\",\"resource_class\":\"baremetal\"}";
+        world.raw(&format!("UPDATE r_node SET desired = '{old}' WHERE id = '{}'", node.id)).await;
+        let again = Store::open(&world.url).await.unwrap();
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
+        let found = again.list(&Query::<baremetal::Node>::new().column("driver", ["redfish".to_owned()])).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].name.as_str(), found[0].desired.resource_class.as_deref()), ("m1", Some("baremetal")));
+        assert_eq!(again.count(&Query::<baremetal::Chassis>::new()).await.unwrap(), 0);
+    });
+}
+
 /// Takes away what version 2 had not.
 async fn back_to_2(world: &World) {
+    back_to_3(world).await;
     let mut sql = "DROP TABLE hole; DROP TABLE hint; DROP TABLE link; UPDATE schema_version SET version = 2".to_owned();
     for kind in ["network_segment", "rbac_policy", "network_quota", "subnetpool", "security_group", "security_group_rule"] {
         sql.push_str(&format!("; DROP TABLE r_{kind}"));
