@@ -269,7 +269,7 @@ fn baremetal(admin: &Client) {
     admin.refused(&format!("baremetal port create 52:54:00:00:00:01 --node {uuid}"), &["52:54:00:00:00:01"]);
     admin.ok(&format!("baremetal port delete {port}"));
     assert_eq!(admin.json("baremetal port list"), json!([]));
-    assert_eq!(admin.column("baremetal driver list", "name"), ["redfish"]);
+    assert_eq!(admin.column("baremetal driver list", "name"), ["fake-hardware", "ipmi", "manual-management", "redfish"]);
     assert_eq!(text(&admin.json("baremetal driver show redfish"), "name"), "redfish");
     admin.ok("baremetal node delete n1");
     admin.refused("baremetal node show n1", &["n1"]);
