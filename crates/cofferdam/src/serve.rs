@@ -70,6 +70,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .mode(0o700)
         .create(&image_dir)
         .with_context(|| format!("cannot make {}", image_dir.display()))?;
+    // Before anybody is answered: whoever saw the first answer may ask for the end.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let mut identity = config.identity.clone();
@@ -115,8 +118,6 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let mut server = tokio::spawn(server.into_future());
     tracing::info!(address = %address, took_ms = began.elapsed().as_millis(), "ready");
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
