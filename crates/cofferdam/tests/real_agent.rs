@@ -97,6 +97,11 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        // The whole group: the agent gives up its rights, and with them the order to die with who started it.
+        let group = i32::try_from(self.child.id()).map(nix::unistd::Pid::from_raw);
+        if let Ok(group) = group {
+            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
+        }
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {

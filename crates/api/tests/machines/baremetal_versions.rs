@@ -49,7 +49,7 @@ fn fields() -> Vec<(&'static str, u16, Value, Value)> {
         both("instance_name", 104, json!("i")),
         shown("health", 109),
         both("network_interface", 20, json!("noop")),
-        both("storage_interface", 33, json!("external")),
+        both("storage_interface", 33, json!("fake")),
         both("rescue_interface", 38, json!("no-rescue")),
         both("bios_interface", 40, json!("no-bios")),
         both("firmware_interface", 86, json!("no-firmware")),
