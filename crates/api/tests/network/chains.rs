@@ -242,7 +242,10 @@ fn as_many_as_the_quota_says_and_no_two_of_one() {
         let mut numbers: Vec<i64> =
             groups.iter().filter(|it| it.status == 201).map(|it| it.body["port_pair_group"]["group_id"].as_i64().unwrap()).collect();
         numbers.sort_unstable();
-        assert_eq!(numbers, (1..=10).collect::<Vec<i64>>(), "ten is the quota");
+        assert_eq!(numbers.len(), 10, "ten is the quota");
+        numbers.dedup();
+        // One that was refused may have had a number in hand meanwhile: there may be gaps.
+        assert!(numbers.len() == 10 && numbers.iter().all(|it| (1..=12).contains(it)), "{numbers:?}");
         of.ask("port_pair_group", json!({})).await.neutron(409, "OverQuota");
     });
 }
