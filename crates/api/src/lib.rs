@@ -127,6 +127,14 @@ pub async fn token_keys(store: &Store) -> Result<Vec<u32>, StoreError> {
     identity::token::key_numbers(store).await
 }
 
+/// What opens the secrets that the APIs keep sealed in the store, such as switches' passwords: for the engine, which needs them.
+///
+/// # Errors
+/// The store failed, or its keys cannot be read.
+pub async fn sealer(store: &Store) -> Result<Arc<dyn model::Sealer>, failure::Failure> {
+    Ok(Arc::new(identity::sealed::of_store(store).await?))
+}
+
 /// Every service under its prefix, and `/healthz`.
 pub fn router(app: Arc<App>) -> Router {
     let services = Router::new()

@@ -1,7 +1,9 @@
 //! The one binary: parts are joined here and nowhere else.
 
+mod client;
 mod config;
 mod explain;
+mod fabric;
 mod import;
 mod keys;
 mod metrics;
@@ -36,6 +38,9 @@ enum Command {
     Policy(policy::Command),
     /// Whether one port can reach another, and why: asks a running server.
     Explain(Box<explain::ExplainArgs>),
+    /// The switch fabric: switches, their ports, quarantine; asks a running server.
+    #[command(subcommand)]
+    Fabric(Box<fabric::Command>),
     /// The simulated rack: switches, machines and their BMCs on this host.
     #[command(subcommand)]
     Lab(lab::cli::Command),
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         Command::Import(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Policy(command) => Ok(command.run()),
         Command::Explain(args) => args.run(),
+        Command::Fabric(command) => command.run(),
         Command::Lab(command) => command.run(),
         Command::Ramdisk(args) => agent::ramdisk::run(args).map(|()| ExitCode::SUCCESS),
     };

@@ -97,6 +97,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let mut baremetal = config.baremetal;
     baremetal.api_url.get_or_insert_with(|| format!("http://{address}"));
     let engine_config = EngineConfig {
+        unseal: Arc::new(|_| None),
         fabric: config.fabric,
         edge: config.edge,
         provisioning: config.provisioning,

@@ -18,6 +18,7 @@ pub mod edge;
 pub mod iso9660;
 pub mod switch;
 mod tls;
+mod transport;
 
 /// A boxed future, so that driver traits can be used behind `dyn`.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

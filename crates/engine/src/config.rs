@@ -1,18 +1,24 @@
 //! What the engine must be told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use model::Secret;
+use model::fabric::{Declared, DriftPolicy, OverlayDesired, SwitchDesired};
 use model::net::VlanId;
 use serde::Deserialize;
 
 use crate::baremetal_config::BaremetalConfig;
 use crate::console::ConsoleConfig;
+use crate::switch::Unseal;
 
 /// Settings of the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineConfig {
+    /// Opens secrets that the API sealed for the store.
+    pub unseal: Arc<Unseal>,
     /// The switches.
     pub fabric: FabricConfig,
     /// This host's own switch; without it clusters and network boot are not possible.
@@ -85,22 +91,120 @@ impl Default for FabricConfig {
 }
 
 /// `[[fabric.switch]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FabricSwitch {
     /// Our name for it.
     pub name: String,
     /// Its MAC address as machines name it.
     pub switch_id: String,
-    /// The protocol: `ovsdb`.
+    /// How it is driven: one of `drivers::switch::DRIVERS`.
     pub driver: String,
-    /// Where it is.
+    /// Where it is, as its driver spells it.
     pub endpoint: String,
-    /// The bridge whose ports are managed.
+    /// The bridge whose ports are managed, on switches that have several.
+    #[serde(default)]
     pub bridge: String,
     /// Its ports to other switches.
     #[serde(default)]
     pub uplinks: BTreeSet<String>,
+    /// Who logs in.
+    #[serde(default)]
+    pub username: String,
+    /// The password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// A file with the password, instead.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// A file with a private key in PEM.
+    #[serde(default)]
+    pub private_key_file: Option<PathBuf>,
+    /// What is asked on the way to configuring, where it is.
+    #[serde(default)]
+    pub enable_password: Option<Secret>,
+    /// The fingerprint of its SSH host key: `SHA256:…`.
+    #[serde(default)]
+    pub host_key: Option<String>,
+    /// Whether the first host key seen is taken for its own.
+    #[serde(default)]
+    pub trust_on_first_use: bool,
+    /// A file with the certificate authority of its TLS certificate.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// A file with our own certificate.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// A file with the key of our own certificate.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// How it carries VLANs in VXLAN networks.
+    #[serde(default)]
+    pub overlay: Option<OverlayDesired>,
+    /// What becomes of it when somebody else changed it: `repair` or `report`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+    /// Whether descriptions of our ports are written on it.
+    #[serde(default)]
+    pub describe: bool,
+    /// Whether it is not to be touched for now.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Reads a file that the configuration names; the end of its last line is not part of it.
+fn read(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+impl FabricSwitch {
+    /// Its secrets, by the names of [`model::fabric::SwitchDesired::sealed`].
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn secrets(&self) -> Result<BTreeMap<String, Secret>, String> {
+        let mut out = BTreeMap::new();
+        out.extend(self.password.clone().map(|it| ("password".to_owned(), it)));
+        out.extend(self.enable_password.clone().map(|it| ("enable_password".to_owned(), it)));
+        if self.password.is_some() && self.password_file.is_some() {
+            return Err(format!("switch {} has both password and password_file", self.name));
+        }
+        let files = [("password", &self.password_file), ("private_key", &self.private_key_file), ("key", &self.key_file)];
+        for (name, path) in files {
+            if let Some(path) = path {
+                out.insert(name.to_owned(), Secret::new(read(path)?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// What is wanted of it, without its secrets.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn desired(&self) -> Result<SwitchDesired, String> {
+        let text = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
+        Ok(SwitchDesired {
+            switch_id: self.switch_id.to_ascii_lowercase(),
+            uplinks: self.uplinks.clone(),
+            declared: Declared::File,
+            driver: self.driver.clone(),
+            endpoint: self.endpoint.clone(),
+            bridge: self.bridge.clone(),
+            username: self.username.clone(),
+            sealed: BTreeMap::new(),
+            host_key: self.host_key.clone(),
+            trust_on_first_use: self.trust_on_first_use,
+            ca: text(&self.ca_file)?,
+            certificate: text(&self.certificate_file)?,
+            overlay: self.overlay.clone(),
+            drift: self.drift,
+            describe: self.describe,
+            paused: self.paused,
+            ..SwitchDesired::default()
+        })
+    }
 }
 
 /// `[edge]`

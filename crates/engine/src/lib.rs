@@ -30,3 +30,4 @@ pub use config::{AccessConfig, EdgeConfig, EngineConfig, FabricConfig, FabricSwi
 pub use console::ConsoleConfig;
 pub use power::Metrics;
 pub use runtime::{Engine, EngineError};
+pub use switch::Unseal;

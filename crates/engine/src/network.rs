@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::fabric::Switch;
+use model::fabric::{Declared, Switch};
 use model::net::bgpvpn::BgpvpnNetworkAssociation;
 use model::net::{Network, NetworkSegment, Port, Segment, VlanId, vlan_key};
 use model::{Object, Timestamp};
@@ -36,10 +36,11 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         let now = Timestamp::now();
         network.observed.quarantined_at = Some(now);
         let batch = vlans.iter().fold(cx.facts(), |batch, vlan| batch.quarantine(&pool, &vlan_key(*vlan), now)).observe(&network);
-        cx.store.apply(cx.wake_switches(batch)).await?;
+        cx.store.apply(cx.wake_switches(batch).await?).await?;
         return Ok(Next::Again(Duration::from_millis(50)));
     };
-    for vlan in &vlans {
+    let to_prove: &[VlanId] = if network.desired.forced.is_some() { &[] } else { &vlans };
+    for vlan in to_prove {
         if !unproven(cx, *vlan, since).await?.is_empty() {
             return Ok(Next::Again(WAIT));
         }
@@ -91,7 +92,7 @@ async fn unproven(cx: &Cx, vlan: VlanId, since: Timestamp) -> Result<Vec<String>
     let switches = cx.store.list(&Query::<Switch>::new()).await?;
     let unproven: Vec<String> = switches
         .iter()
-        .filter(|it| cx.switches.contains_key(it.id.as_str()))
+        .filter(|it| it.desired.declared != Declared::Withdrawn)
         .filter(|it| it.observed.read_at.is_none_or(|at| at <= since) || it.observed.vlans.contains(&vlan))
         .map(|it| it.id.to_string())
         .collect();
@@ -115,7 +116,7 @@ async fn let_go(cx: &Cx, mut network: Object<Network>) -> Look {
     for it in network.desired.released.clone() {
         let vlan = on_fabric(cx, &it.segment);
         match (vlan, it.segment.held()) {
-            (Some(vlan), _) if !unproven(cx, vlan, it.at).await?.is_empty() => kept.push(it),
+            (Some(vlan), _) if it.forced.is_none() && !unproven(cx, vlan, it.at).await?.is_empty() => kept.push(it),
             (vlan, Some((pool, key))) => {
                 batch = batch.free(&pool, &key);
                 if let Some(vlan) = vlan {
@@ -127,7 +128,7 @@ async fn let_go(cx: &Cx, mut network: Object<Network>) -> Look {
         }
     }
     if !proven {
-        cx.store.apply(cx.wake_switches(batch)).await?;
+        cx.store.apply(cx.wake_switches(batch).await?).await?;
         return Ok(Next::Again(WAIT));
     }
     let is_done = kept.is_empty();

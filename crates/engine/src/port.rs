@@ -4,36 +4,53 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::fabric::{self, PortUse, Switch, SwitchPort, SwitchPortDesired};
+use model::fabric::{self, Declared, PortUse, Switch, SwitchPort, SwitchPortDesired};
 use model::net::bgpvpn::BgpvpnPortAssociation;
-use model::net::{Network, Port, PortStatus, VifType, ip_key};
+use model::net::trunk::{TRUNK_PORTS, Trunk, TrunkStatus};
+use model::net::{Binding, Network, Port, PortStatus, VifType, VlanId, ip_key};
 use model::{Id, Object, Timestamp};
-use store::Query;
+use store::{Batch, Facts, Query};
 
 use crate::runtime::{Cx, Fault, Look, Next};
 
 const RESYNC: Duration = Duration::from_secs(120);
 const WAIT: Duration = Duration::from_millis(500);
+/// `device_owner` of ports that trunks carry.
+const SUBPORT_OWNER: &str = "trunk:subport";
+/// The numbers of our groups of links: such as every switch has, above those that operators begin with.
+const LAGS: std::ops::RangeInclusive<u16> = 24..=47;
 
 /// A switch port a port wants.
 struct Wanted {
     switch: Object<Switch>,
     port: String,
+    usage: PortUse,
+    /// Whether it is a group of links, and with LACP.
+    lag: Option<bool>,
+}
+
+impl Wanted {
+    fn id(&self) -> Id<SwitchPort> {
+        SwitchPortDesired::id_of(&self.switch.id, &self.port)
+    }
 }
 
 pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(port) = cx.load::<Port>().await? else {
         return Ok(Next::Gone);
     };
+    if port.desired.device_owner == SUBPORT_OWNER && !port.is_deleting() {
+        return carried(cx, port).await;
+    }
     let held = cx.store.list(&Query::<SwitchPort>::new().column("holder", [port.id.to_string()])).await?;
-    let wanted = match wanted(cx, &port).await? {
+    let wanted = match wanted(cx, &port, &held).await? {
         Ok(wanted) => wanted,
         Err(reason) => {
             let_go(cx, &held, &BTreeSet::new()).await?;
             return show(cx, port, held_ids(&held), PortStatus::Down, VifType::BindingFailed, &reason).await;
         }
     };
-    let keep: BTreeSet<Id<SwitchPort>> = wanted.iter().map(|it| SwitchPortDesired::id_of(&it.switch.id, &it.port)).collect();
+    let keep: BTreeSet<Id<SwitchPort>> = wanted.iter().map(Wanted::id).collect();
     let released = let_go(cx, &held, &keep).await?;
     if wanted.is_empty() {
         if held.is_empty() && !port.is_deleting() && port.observed == model::net::PortObserved::default() {
@@ -56,12 +73,9 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         }
         return show(cx, port, Vec::new(), PortStatus::Down, VifType::Unbound, "").await;
     }
-    let Some(network) = cx.store.get::<Network>(&port.desired.network_id).await? else {
-        return Err(Fault::Outside(format!("port {} is on network {} which does not exist", port.id, port.desired.network_id)));
-    };
     let mut reason = String::new();
     for it in &wanted {
-        if let Some(why) = plug(cx, &port, &network, it).await? {
+        if let Some(why) = plug(cx, &port, it).await? {
             reason = why;
         }
     }
@@ -80,7 +94,7 @@ fn held_ids(held: &[Object<SwitchPort>]) -> Vec<Id<SwitchPort>> {
 }
 
 /// The switch ports the binding names; the inner error says why the binding cannot be.
-async fn wanted(cx: &Cx, port: &Object<Port>) -> Result<Result<Vec<Wanted>, String>, Fault> {
+async fn wanted(cx: &Cx, port: &Object<Port>, held: &[Object<SwitchPort>]) -> Result<Result<Vec<Wanted>, String>, Fault> {
     let binding = &port.desired.binding;
     if port.is_deleting() || binding.host_id.is_empty() || !port.desired.admin_state_up || port.desired.plug.is_some() {
         return Ok(Ok(Vec::new()));
@@ -90,17 +104,136 @@ async fn wanted(cx: &Cx, port: &Object<Port>) -> Result<Result<Vec<Wanted>, Stri
         Err(why) => return Ok(Err(why)),
     };
     let switches = cx.store.list(&Query::<Switch>::new()).await?;
-    let mut wanted = Vec::new();
+    let mut ends = Vec::new();
     for link in links {
-        let Some(switch) = fabric::find_switch(&switches, &link).filter(|it| cx.switches.contains_key(it.id.as_str())) else {
+        let Some(switch) = fabric::find_switch(&switches, &link).filter(|it| it.desired.declared != Declared::Withdrawn) else {
             return Ok(Err(format!("no switch of ours is {} or has the id {}", link.switch_info.unwrap_or_default(), link.switch_id)));
         };
         if switch.desired.uplinks.contains(&link.port_id) {
             return Ok(Err(format!("{} of {} is an uplink", link.port_id, switch.id)));
         }
-        wanted.push(Wanted { switch: switch.clone(), port: link.port_id });
+        ends.push((switch.clone(), link.port_id));
     }
-    Ok(if wanted.is_empty() { Err("the binding names no switch port (local_link_information)".into()) } else { Ok(wanted) })
+    if ends.is_empty() {
+        return Ok(Err("the binding names no switch port (local_link_information)".into()));
+    }
+    let usage = match usage(cx, port).await? {
+        Ok(usage) => usage,
+        Err(why) => return Ok(Err(why)),
+    };
+    match bond(binding) {
+        Some(has_lacp) => grouped(cx, ends, usage, has_lacp, held).await,
+        None => Ok(Ok(ends.into_iter().map(|(switch, port)| Wanted { switch, port, usage: usage.clone(), lag: None }).collect())),
+    }
+}
+
+/// What a switch port of this port is to carry: the port's network, and if it is a trunk's, those of the subports, tagged.
+async fn usage(cx: &Cx, port: &Object<Port>) -> Result<Result<PortUse, String>, Fault> {
+    let vlan = match vlan(cx, port).await? {
+        Ok(vlan) => vlan,
+        Err(why) => return Ok(Err(why)),
+    };
+    let trunks = cx.store.list_few(&Query::<Trunk>::new().column("port_id", [port.id.to_string()])).await?;
+    let Some(trunk) = trunks.first().filter(|it| it.desired.admin_state_up) else {
+        return Ok(Ok(PortUse::Access(vlan)));
+    };
+    let mut tagged = BTreeSet::new();
+    for sub in &trunk.desired.sub_ports {
+        let Some(it) = cx.store.get::<Port>(&sub.port_id).await?.filter(|it| !it.is_deleting()) else { continue };
+        match self::vlan(cx, &it).await? {
+            // A switch hands the frames on with the tag they have.
+            Ok(of_network) if u32::from(of_network.get()) != sub.segmentation_id => {
+                return Ok(Err(format!("subport {} has tag {}, but its network is VLAN {of_network}", it.id, sub.segmentation_id)));
+            }
+            Ok(of_network) => {
+                tagged.insert(of_network);
+            }
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+    tagged.remove(&vlan);
+    Ok(Ok(PortUse::Trunk { native: Some(vlan), tagged }))
+}
+
+/// The VLAN of the port's network on the fabric.
+async fn vlan(cx: &Cx, port: &Object<Port>) -> Result<Result<VlanId, String>, Fault> {
+    let Some(network) = cx.store.get::<Network>(&port.desired.network_id).await? else {
+        return Err(Fault::Outside(format!("port {} is on network {} which does not exist", port.id, port.desired.network_id)));
+    };
+    let fabric = &cx.config.fabric.physical_network;
+    Ok(network.desired.vlan_on(fabric).ok_or_else(|| format!("network {} has no VLAN on the fabric {fabric}", network.id)))
+}
+
+/// Whether the links of a binding are one group on the switch's side too, and with LACP. Other kinds of bonds look like single links
+/// there. (Source: Linux' bonding.txt, `mode`.)
+fn bond(binding: &Binding) -> Option<bool> {
+    match binding.profile.get("local_group_information")?.get("bond_mode")?.as_str()? {
+        "802.3ad" | "4" => Some(true),
+        "balance-rr" | "0" | "balance-xor" | "2" => Some(false),
+        _ => None,
+    }
+}
+
+/// The group on the switch, and its members.
+async fn grouped(
+    cx: &Cx,
+    ends: Vec<(Object<Switch>, String)>,
+    usage: PortUse,
+    has_lacp: bool,
+    held: &[Object<SwitchPort>],
+) -> Result<Result<Vec<Wanted>, String>, Fault> {
+    let Some((switch, _)) = ends.first().cloned() else { return Ok(Ok(Vec::new())) };
+    if ends.iter().any(|(other, _)| other.id != switch.id) {
+        return Ok(Err("the links of its group end on several switches".into()));
+    }
+    let lag = match held.iter().find(|it| it.desired.lag == Some(has_lacp) && it.desired.switch == switch.id) {
+        Some(row) => row.desired.port.clone(),
+        None => match free_lag(cx, &switch).await? {
+            Some(name) => name,
+            None => return Ok(Err(format!("{} has no group of links left to give", switch.id))),
+        },
+    };
+    let member = PortUse::Member { lag: lag.clone() };
+    let mut out: Vec<Wanted> = ends.into_iter().map(|(switch, port)| Wanted { switch, port, usage: member.clone(), lag: None }).collect();
+    out.push(Wanted { switch, port: lag, usage, lag: Some(has_lacp) });
+    Ok(Ok(out))
+}
+
+/// The pool of groups of links of a switch; the holder of a name is the switch port of that name.
+pub(crate) fn lag_pool(switch: &Id<Switch>) -> String {
+    format!("lag:{switch}")
+}
+
+/// A name for a group of links that neither we nor others use.
+async fn free_lag(cx: &Cx, switch: &Object<Switch>) -> Result<Option<String>, Fault> {
+    let taken: BTreeSet<String> = cx.store.allocations(&lag_pool(&switch.id)).await?.into_iter().map(|it| it.value).collect();
+    let names = LAGS.filter_map(|number| drivers::switch::lag_name(&switch.desired.driver, number));
+    Ok(names.into_iter().find(|name| !taken.contains(name) && !switch.observed.others_lags.contains(name)))
+}
+
+/// A port that a trunk carries is there when the switch ports of the trunk's port were read with its VLAN.
+async fn carried(cx: &Cx, port: Object<Port>) -> Look {
+    let held = cx.store.allocation(TRUNK_PORTS, port.id.as_str()).await?;
+    let trunk = match held.and_then(|it| it.holder.strip_prefix("sub:").and_then(Id::<Trunk>::parse)) {
+        Some(id) => cx.store.get(&id).await?,
+        None => None,
+    };
+    let parent = match &trunk {
+        Some(trunk) => cx.store.get(&trunk.desired.port_id).await?,
+        None => None,
+    };
+    let Some(parent) = parent.filter(|it| it.desired.plug.is_none() && it.desired.binding.vnic_type == "baremetal") else {
+        // A host's: that says itself what became of it.
+        return Ok(Next::Gone);
+    };
+    let vlan = vlan(cx, &port).await?;
+    let rows = cx.store.list(&Query::<SwitchPort>::new().column("holder", [parent.id.to_string()])).await?;
+    let carries = vlan.is_ok_and(|vlan| rows.iter().any(|row| row.proof().is_some() && row.desired.wanted.vlans().contains(&vlan)));
+    let (status, vif, why) = match parent.observed.status == PortStatus::Active && carries {
+        true => (PortStatus::Active, VifType::Other, ""),
+        false => (PortStatus::Down, VifType::Unbound, "its trunk's port is not read back with its VLAN yet"),
+    };
+    show(cx, port, Vec::new(), status, vif, why).await
 }
 
 /// Has every held switch port not in `keep` isolated, and lets go of those that are proven to be. Returns whether none is left.
@@ -110,11 +243,12 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
         let mut it = it.clone();
         if it.desired.wanted != PortUse::Isolated {
             none_left = false;
-            it.desired.wanted = PortUse::Isolated;
-            it.desired.since = Timestamp::now();
-            cx.store.apply(cx.wake_switches(cx.facts().want(&it))).await?;
-        } else if let Some(proof) = it.proof() {
-            tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at = proof.read_at.iso_micros(), "isolation proven; the port is let go");
+            let before = it.desired.wanted.clone();
+            it.desired.turn(PortUse::Isolated);
+            cx.store.apply(cx.wake_for(cx.facts().want(&it), &before, &it).await?).await?;
+        } else if it.proof().is_some() || it.desired.forced.is_some() {
+            let read_at = it.proof().map(|proof| proof.read_at.iso_micros());
+            tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at, "isolation proven; the port is let go");
             it.desired.holder = None;
             cx.store.apply(cx.facts().want(&it).wake(&it.desired.switch)).await?;
         } else {
@@ -124,42 +258,55 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
     Ok(none_left)
 }
 
-/// Makes sure the switch port is ours and on the network; returns what is still missing.
-async fn plug(cx: &Cx, port: &Object<Port>, network: &Object<Network>, wanted: &Wanted) -> Result<Option<String>, Fault> {
-    let id = SwitchPortDesired::id_of(&wanted.switch.id, &wanted.port);
-    let Some(vlan) = network.desired.vlan_on(&cx.config.fabric.physical_network) else {
-        return Ok(Some(format!("network {} has no VLAN on the fabric {}", network.id, cx.config.fabric.physical_network)));
-    };
-    let Some(mut row) = cx.store.get::<SwitchPort>(&id).await? else {
-        adopt(cx, &wanted.switch.id, &wanted.port).await?;
-        return Ok(Some("its switch port is being read for the first time".into()));
+/// Makes sure the switch port is ours and carries what it is to; returns what is still missing.
+async fn plug(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Option<String>, Fault> {
+    let Some(mut row) = cx.store.get::<SwitchPort>(&wanted.id()).await? else {
+        return match wanted.lag {
+            Some(_) => make_group(cx, port, wanted).await,
+            None => {
+                adopt(cx, &wanted.switch.id, &wanted.port).await?;
+                Ok(Some("its switch port is being read for the first time".into()))
+            }
+        };
     };
     match &row.desired.holder {
         Some(holder) if *holder != port.id => {
             return Ok(Some(format!("{} of {} is still held by port {holder}", wanted.port, wanted.switch.id)));
         }
-        Some(_) if row.desired.wanted == PortUse::Access(vlan) => {}
-        Some(_) => {
-            row.desired.wanted = PortUse::Access(vlan);
-            row.desired.since = Timestamp::now();
-            cx.store.apply(cx.wake_switches(cx.facts().want(&row))).await?;
-            return Ok(Some("its switch port is being set".into()));
-        }
+        Some(_) if row.desired.wanted == wanted.usage => {}
         None if !row.is_free() => return Ok(Some(format!("{} of {} is in quarantine", wanted.port, wanted.switch.id))),
-        None => {
+        _ => {
             row.desired.holder = Some(port.id.clone());
-            row.desired.wanted = PortUse::Access(vlan);
-            row.desired.since = Timestamp::now();
-            cx.store.apply(cx.wake_switches(cx.facts().want(&row))).await?;
+            let before = row.desired.wanted.clone();
+            row.desired.turn(wanted.usage.clone());
+            cx.store.apply(cx.wake_for(cx.facts().want(&row), &before, &row).await?).await?;
             return Ok(Some("its switch port is being set".into()));
         }
     }
     if row.proof().is_none() {
         let seen = if row.observed.note.is_empty() { String::new() } else { format!(" (seen: {})", row.observed.note) };
-        return Ok(Some(format!("{} of {} has not been read back on VLAN {vlan} yet{seen}", wanted.port, wanted.switch.id)));
+        return Ok(Some(format!("{} of {} has not been read back as wanted yet{seen}", wanted.port, wanted.switch.id)));
     }
-    let carried = wanted.switch.observed.uplink_vlans.as_ref().is_none_or(|vlans| vlans.contains(&vlan));
-    Ok((!carried).then(|| format!("the uplinks of {} do not carry VLAN {vlan} yet", wanted.switch.id)))
+    let vlans = wanted.usage.vlans();
+    let missing = wanted.switch.observed.uplink_vlans.as_ref().and_then(|carried| vlans.iter().find(|vlan| !carried.contains(vlan)));
+    Ok(missing.map(|vlan| format!("the uplinks of {} do not carry VLAN {vlan} yet", wanted.switch.id)))
+}
+
+/// A group of links of ours comes to be with the port that it is for.
+async fn make_group(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Option<String>, Fault> {
+    let desired = SwitchPortDesired {
+        switch: wanted.switch.id.clone(),
+        port: wanted.port.clone(),
+        wanted: wanted.usage.clone(),
+        holder: Some(port.id.clone()),
+        since: Timestamp::now(),
+        lag: wanted.lag,
+        forced: None,
+    };
+    let row = Object::new(wanted.id(), None, format!("{}/{}", wanted.switch.id, wanted.port), desired);
+    let batch = cx.facts().hold(&lag_pool(&wanted.switch.id), &wanted.port, row.id.as_str()).create(&row);
+    cx.store.apply(cx.wake_for(batch, &PortUse::Isolated, &row).await?).await?;
+    Ok(Some("its group of links is being made".into()))
 }
 
 /// Takes a switch port under our care: from now on it is isolated unless somebody holds it.
@@ -170,6 +317,8 @@ pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<()
         wanted: PortUse::Isolated,
         holder: None,
         since: Timestamp::now(),
+        lag: None,
+        forced: None,
     };
     let row = Object::new(SwitchPortDesired::id_of(switch, port), None, format!("{switch}/{port}"), desired);
     match cx.store.apply(cx.facts().create(&row).wake(switch)).await {
@@ -197,9 +346,29 @@ async fn show(
         for (kind, id) in dependants(&port) {
             batch = batch.wake_named(kind, &id);
         }
+        batch = of_trunk(cx, batch, &port).await?;
         cx.store.apply(batch).await?;
     }
     Ok(Next::Again(if settled { RESYNC } else { WAIT }))
+}
+
+/// What the trunk shows whose port this is, and who else is to look.
+async fn of_trunk(cx: &Cx, mut batch: Batch<Facts>, port: &Object<Port>) -> Result<Batch<Facts>, Fault> {
+    if port.desired.binding.vnic_type != "baremetal" || port.desired.plug.is_some() {
+        return Ok(batch);
+    }
+    for mut trunk in cx.store.list_few(&Query::<Trunk>::new().column("port_id", [port.id.to_string()])).await? {
+        let is_active = port.observed.status == PortStatus::Active;
+        let status = if is_active { TrunkStatus::Active } else { TrunkStatus::Down };
+        for sub in &trunk.desired.sub_ports {
+            batch = batch.wake(&sub.port_id);
+        }
+        if trunk.desired.status != status {
+            trunk.desired.status = status;
+            batch = batch.want(&trunk);
+        }
+    }
+    Ok(batch)
 }
 
 async fn remove(cx: &Cx, port: &Object<Port>) -> Look {

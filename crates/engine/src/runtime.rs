@@ -1,14 +1,12 @@
 //! The workers: take a piece of work, keep its lease, run the reconciler of its kind, say when to look again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drivers::bmc::BmcError;
-use drivers::switch::Switch as SwitchDriver;
 use model::baremetal::{Allocation, AllocationState, CONSOLE_WORK, Node, NodeAction};
 use model::container_infra::Cluster;
-use model::fabric::{Switch, SwitchDesired, SwitchPort};
+use model::fabric::{Switch, SwitchPort};
 use model::net::{Network, Port, Subnet};
 use model::{Id, Kind, Object};
 use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
@@ -81,7 +79,8 @@ pub(crate) type Look = Result<Next, Fault>;
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) config: EngineConfig,
-    pub(crate) switches: BTreeMap<String, Box<dyn SwitchDriver>>,
+    pub(crate) switches: switch::Registry,
+    pub(crate) in_use: switch::Remembered,
     pub(crate) access: Access,
     pub(crate) images: ImageCache,
     pub(crate) outside: Box<dyn Outside>,
@@ -109,14 +108,6 @@ impl Cx {
         Batch::facts(&self.claim)
     }
 
-    /// All switches, asked to be looked at.
-    pub(crate) fn wake_switches(&self, mut batch: Batch<Facts>) -> Batch<Facts> {
-        for name in self.switches.keys() {
-            batch = batch.wake_named(Switch::NAME, name);
-        }
-        batch
-    }
-
     /// The object this look is about.
     pub(crate) async fn load<K: Kind>(&self) -> Result<Option<Object<K>>, StoreError> {
         match Id::parse(&self.claim.id) {
@@ -137,23 +128,25 @@ impl Engine {
     /// # Errors
     /// The configuration of a switch cannot be used, or the store failed.
     pub async fn new(store: Store, config: EngineConfig) -> Result<Self, EngineError> {
-        let mut switches = BTreeMap::new();
-        for it in &config.fabric.switches {
-            let driver = drivers::switch::open(drivers::switch::SwitchConfig {
-                name: it.name.clone(),
-                driver: it.driver.clone(),
-                endpoint: it.endpoint.clone(),
-                bridge: it.bridge.clone(),
-                isolation_vlan: config.fabric.isolation_vlan,
-            })?;
-            switches.insert(it.name.clone(), driver);
-            declare(&store, it).await?;
-        }
+        let switches = switch::Registry::new(&config.fabric, Arc::clone(&config.unseal))?;
+        switch::declare_all(&store, &config.fabric).await?;
         let access = Access::new(config.access.listen);
         let images = ImageCache::new(&config.image_dir);
         let (outside, metrics) = (Box::new(World), Arc::new(Metrics::default()));
         let consoles = Consoles::default();
-        Ok(Self { shared: Arc::new(Shared { store, config, switches, access, images, outside, metrics, consoles }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store,
+                config,
+                switches,
+                in_use: switch::Remembered::default(),
+                access,
+                images,
+                outside,
+                metrics,
+                consoles,
+            }),
+        })
     }
 
     /// What is counted of machines, for whoever shows it.
@@ -201,25 +194,6 @@ pub enum EngineError {
     /// A worker panicked.
     #[error("a worker of the engine panicked")]
     Panicked,
-}
-
-async fn declare(store: &Store, it: &crate::config::FabricSwitch) -> Result<(), EngineError> {
-    let Some(id) = Id::<Switch>::parse(&it.name) else {
-        return Err(EngineError::Switch(drivers::switch::SwitchError::Config {
-            switch: it.name.clone(),
-            reason: "its name has other characters than letters, digits, '.', '_', ':' and '-'".into(),
-        }));
-    };
-    let desired = SwitchDesired { switch_id: it.switch_id.to_ascii_lowercase(), uplinks: it.uplinks.clone() };
-    let batch = match store.get(&id).await? {
-        Some(mut found) => {
-            found.desired = desired;
-            Batch::wishes().want(&found)
-        }
-        None => Batch::wishes().create(&Object::new(id, None, it.name.clone(), desired)),
-    };
-    store.apply(batch).await?;
-    Ok(())
 }
 
 /// Everything is looked at once after a start: leases and timers of an earlier life do not matter.

@@ -7,7 +7,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use fernet::Fernet;
-use model::{Secret, Timestamp};
+use model::{SealError, Sealed, Sealer, Secret, Timestamp};
 use subtle::ConstantTimeEq as _;
 
 /// What is wrong with keys. No key is ever in the text.
@@ -185,6 +185,18 @@ impl KeyRing {
     }
 }
 
+impl Sealer for KeyRing {
+    fn seal(&self, secret: &Secret) -> Result<Sealed, SealError> {
+        let sealed = self.encrypt(secret.reveal().as_bytes(), Timestamp::now());
+        sealed.map(Sealed::new).map_err(|error| SealError(error.to_string()))
+    }
+
+    fn open(&self, sealed: &Sealed) -> Result<Secret, SealError> {
+        let (bytes, _) = self.decrypt(sealed.text()).map_err(|error| SealError(error.to_string()))?;
+        String::from_utf8(bytes).map(Secret::new).map_err(|_| SealError("a sealed secret is no text".into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +259,15 @@ mod tests {
         assert_eq!(KeyRing::parse("{\"7\": \"short\"}"), Err(KeyError::Key(7)));
         let shown = format!("{:?} {key:?}", KeyRing::parse(text));
         assert!(!shown.contains(text), "{shown}");
+    }
+
+    #[test]
+    fn seals_secrets_for_the_store() {
+        let ring = KeyRing::first().unwrap();
+        let sealed = ring.seal(&Secret::new("hunter2")).unwrap();
+        assert!(!sealed.text().contains("hunter2"));
+        assert_eq!(ring.open(&sealed), Ok(Secret::new("hunter2")));
+        assert!(KeyRing::first().unwrap().open(&sealed).is_err());
     }
 
     #[test]

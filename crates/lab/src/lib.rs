@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod image;
 mod kernel;
 mod machine;
+pub mod netos;
 pub mod probe;
 pub mod rack;
 pub mod ramdisk;

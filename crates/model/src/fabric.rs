@@ -1,24 +1,103 @@
 //! Switches and their ports: the ledger of what each switch port is for and what was read back of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::net::{LocalLink, Port, VlanId};
-use crate::{Column, Id, Kind, Timestamp};
+use crate::{Column, Id, Kind, Link, Timestamp};
 
 /// A switch, declared in the configuration; its id is its name.
 pub enum Switch {}
 /// A port of a switch that we own. A switch port without a row is not ours and is never touched.
 pub enum SwitchPort {}
 
+/// The kinds of switches that can be driven: the names of drivers. Kept equal to the drivers' own list by a test.
+pub const DRIVERS: &[&str] = &["ovsdb"];
+
+/// Who declared a switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declared {
+    /// The configuration file of this control plane.
+    #[default]
+    File,
+    /// An operator, by the API.
+    Api,
+    /// The configuration file once did and does no more: it is not touched, its ports stay as they are and in the ledger.
+    Withdrawn,
+}
+
+/// What becomes of a switch that was changed behind our back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// It is set right.
+    #[default]
+    Repair,
+    /// It is shown, and what was changed is left until somebody decides. New wishes are carried out.
+    Report,
+}
+
+/// How a switch carries VLANs in VXLAN networks (EVPN).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OverlayDesired {
+    /// The tunnel interface; empty: the usual one of its operating system.
+    pub vtep: String,
+    /// The number of its autonomous system, for route targets.
+    pub bgp_as: u32,
+}
+
 /// What is wanted of a [`Switch`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SwitchDesired {
     /// The switch's MAC address as machines name it in `local_link_connection`, lower case.
     pub switch_id: String,
     /// Ports to other switches, which carry the VLANs in use.
     pub uplinks: BTreeSet<String>,
+    /// Who declared it.
+    pub declared: Declared,
+    /// How it is driven: one of [`DRIVERS`].
+    pub driver: String,
+    /// Where it is, in the driver's spelling.
+    pub endpoint: String,
+    /// The bridge whose ports are managed, where there are several; empty: the usual one.
+    pub bridge: String,
+    /// Who logs in.
+    pub username: String,
+    /// Secrets by the name of their field (`password`, `private_key`, `enable_password`, `key`), each sealed by the control plane's
+    /// keys. Those of the configuration file are not here.
+    pub sealed: BTreeMap<String, String>,
+    /// The fingerprint of its SSH host key, `SHA256:…`; `None`: see `trust_on_first_use`.
+    pub host_key: Option<String>,
+    /// Whether the first host key seen is taken for its own.
+    pub trust_on_first_use: bool,
+    /// The certificate authority of its TLS certificate, PEM.
+    pub ca: Option<String>,
+    /// Our own certificate, PEM.
+    pub certificate: Option<String>,
+    /// How it carries VLANs in VXLAN networks; `None`: not.
+    pub overlay: Option<OverlayDesired>,
+    /// What becomes of changes that nobody asked us for.
+    pub drift: DriftPolicy,
+    /// Whether the descriptions of our ports on it are written.
+    pub describe: bool,
+    /// What operators noted about its ports, by their names: kept here, since what is wanted of a port does not change by a note, and
+    /// its proof stands.
+    pub notes: BTreeMap<String, String>,
+    /// Whether it is only read: what would be changed is shown, and nothing is written. How a running switch is taken over.
+    pub read_only: bool,
+    /// Whether it is not to be touched for now: its ports stay as they are, and nothing new is believed of them.
+    pub paused: bool,
+}
+
+impl SwitchDesired {
+    /// Whether it is spoken to at all.
+    pub fn is_managed(&self) -> bool {
+        self.declared != Declared::Withdrawn && !self.paused
+    }
 }
 
 /// What was seen of a [`Switch`].
@@ -27,16 +106,36 @@ pub struct SwitchDesired {
 pub struct SwitchObserved {
     /// When the switch was last read in full, taken before the reading began.
     pub read_at: Option<Timestamp>,
-    /// Every VLAN present on it then, on ports of ours or not.
+    /// The number of that reading: each has its own, and proofs name it.
+    pub reading: u64,
+    /// Every VLAN of which something was left on it then: frames on ports of ours or not, now or after a restart, and our declarations.
     pub vlans: BTreeSet<VlanId>,
     /// The VLANs that all its uplinks carried then; `None` if it has no uplink.
     pub uplink_vlans: Option<BTreeSet<VlanId>>,
     /// Why the last attempt failed; empty if it did not.
     pub fault: String,
+    /// How often in a row it failed.
+    pub failures: u32,
+    /// It is not tried again before this: its circuit breaker is open.
+    pub retry_at: Option<Timestamp>,
+    /// What differs from what is wanted, in words, as of the last reading.
+    pub differences: Vec<String>,
+    /// What is on it that is not ours and lies in the way of what is, in words.
+    pub foreign: Vec<String>,
+    /// The groups of links on it that are not ours, by name.
+    pub others_lags: BTreeSet<String>,
     /// How often a read-back differed from what was wanted and had been there before.
     pub drifts: u64,
     /// The last such difference.
     pub last_drift: String,
+    /// When that was.
+    pub drifted_at: Option<Timestamp>,
+    /// How often in a row it was found changed soon after it was set right: somebody else sets it too.
+    pub contested: u32,
+    /// How often it was changed (commits) since it was declared.
+    pub commits: u64,
+    /// The SSH host key that was taken on first use.
+    pub host_key: Option<String>,
 }
 
 /// What a switch port is to be.
@@ -47,6 +146,40 @@ pub enum PortUse {
     Isolated,
     /// One VLAN, untagged.
     Access(VlanId),
+    /// Several VLANs, tagged, and one untagged.
+    Trunk {
+        /// The VLAN of untagged frames.
+        native: Option<VlanId>,
+        /// The VLANs of tagged frames.
+        tagged: BTreeSet<VlanId>,
+    },
+    /// A member of a group of links, which has a row of its own.
+    Member {
+        /// The group's name on the switch.
+        lag: String,
+    },
+}
+
+impl PortUse {
+    /// The VLANs that it carries.
+    pub fn vlans(&self) -> BTreeSet<VlanId> {
+        match self {
+            Self::Isolated | Self::Member { .. } => BTreeSet::new(),
+            Self::Access(vlan) => [*vlan].into(),
+            Self::Trunk { native, tagged } => native.iter().chain(tagged).copied().collect(),
+        }
+    }
+}
+
+/// An operator's word in place of a proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// Who said it: the user's id.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What is wanted of a [`SwitchPort`].
@@ -63,6 +196,12 @@ pub struct SwitchPortDesired {
     pub holder: Option<Id<Port>>,
     /// When `wanted` last changed.
     pub since: Timestamp,
+    /// Whether it is a group of links rather than one: LACP if true, without a protocol if false.
+    #[serde(default)]
+    pub lag: Option<bool>,
+    /// Taken for isolated on an operator's word since then; void once `wanted` changes.
+    #[serde(default)]
+    pub forced: Option<Forced>,
 }
 
 impl SwitchPortDesired {
@@ -70,20 +209,33 @@ impl SwitchPortDesired {
     pub fn id_of(switch: &Id<Switch>, port: &str) -> Id<SwitchPort> {
         Id::derived(&format!("switch-port/{switch}/{port}"))
     }
+
+    /// Changes what it is to be.
+    pub fn turn(&mut self, wanted: PortUse) {
+        self.wanted = wanted;
+        self.since = Timestamp::now();
+        self.forced = None;
+    }
 }
 
 /// What was seen of a [`SwitchPort`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SwitchPortObserved {
-    /// What it was when last read; `None`: never read, absent, or nothing we know.
+    /// What it was when last read; `None`: never read, absent, nothing we know, or not saved.
     pub seen: Option<PortUse>,
     /// The generation of `desired` that was in force when the reading began.
     pub generation: i64,
     /// When the reading began.
     pub read_at: Option<Timestamp>,
+    /// The number of the reading, as its switch counts them.
+    pub reading: u64,
     /// What was read, if it is nothing we know.
     pub note: String,
+    /// Why the switch does not take what is wanted, if it does not; it is not asked again until that changes or some time passed.
+    pub refused: String,
+    /// When it was refused.
+    pub refused_at: Option<Timestamp>,
 }
 
 /// One switch port with the facts a decision needs.
@@ -91,25 +243,71 @@ pub struct SwitchPortObserved {
 pub struct Proof {
     /// When the reading that proves it began.
     pub read_at: Timestamp,
+    /// The number of that reading.
+    pub reading: u64,
+}
+
+/// Where a switch port is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// Proven isolated, and nobody's.
+    Free,
+    /// Somebody holds it, proven as wanted.
+    Held,
+    /// Somebody holds it, not proven yet.
+    Pending,
+    /// Let go, not proven isolated yet: nobody can have it.
+    Quarantine,
+}
+
+impl PortState {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Free, Self::Held, Self::Pending, Self::Quarantine];
+
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Held => "held",
+            Self::Pending => "pending",
+            Self::Quarantine => "quarantine",
+        }
+    }
 }
 
 impl crate::Object<SwitchPort> {
     /// Proof that the switch port is what is wanted now: a reading that began after the last change of mind and saw it so.
     pub fn proof(&self) -> Option<Proof> {
-        let read_at = self.observed.read_at?;
-        let holds = self.observed.generation == self.generation && self.observed.seen.as_ref() == Some(&self.desired.wanted);
-        holds.then_some(Proof { read_at })
+        let seen = &self.observed;
+        let holds = seen.generation == self.generation && seen.seen.as_ref() == Some(&self.desired.wanted);
+        holds.then_some(Proof { read_at: seen.read_at?, reading: seen.reading })
     }
 
     /// Whether it was let go but is not yet proven isolated.
     pub fn in_quarantine(&self) -> bool {
-        self.desired.wanted == PortUse::Isolated && self.proof().is_none()
+        self.desired.wanted == PortUse::Isolated && self.proof().is_none() && self.desired.forced.is_none()
     }
 
-    /// Whether nobody holds it and it is proven isolated.
+    /// Whether nobody holds it and it is proven isolated, or an operator said so.
     pub fn is_free(&self) -> bool {
-        self.desired.holder.is_none() && self.desired.wanted == PortUse::Isolated && self.proof().is_some()
+        let is_isolated = self.desired.wanted == PortUse::Isolated && (self.proof().is_some() || self.desired.forced.is_some());
+        self.desired.holder.is_none() && is_isolated
     }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> PortState {
+        match (self.desired.wanted == PortUse::Isolated, self.in_quarantine()) {
+            (true, true) => PortState::Quarantine,
+            (true, false) => PortState::Free,
+            (false, _) if self.proof().is_some() => PortState::Held,
+            (false, _) => PortState::Pending,
+        }
+    }
+}
+
+/// The pool in which the names of a switch's groups of links of ours are held; the holder of one is the switch port of that name.
+pub fn lag_pool(switch: &Id<Switch>) -> String {
+    format!("lag:{switch}")
 }
 
 /// Finds the switch a cable end names: by `switch_info` = name, else by `switch_id`.
@@ -136,4 +334,6 @@ impl Kind for SwitchPort {
         Column { name: "switch", value: |it| Some(it.desired.switch.to_string()) },
         Column { name: "holder", value: |it| it.desired.holder.as_ref().map(ToString::to_string) },
     ];
+    const LINKS: &'static [Link<Self>] =
+        &[Link { name: "vlan", values: |it| it.desired.wanted.vlans().iter().map(ToString::to_string).collect() }];
 }

@@ -16,5 +16,5 @@ pub mod time;
 
 pub use id::Id;
 pub use object::{Column, Kind, Link, Object};
-pub use secret::Secret;
+pub use secret::{SealError, Sealed, Sealer, Secret};
 pub use time::Timestamp;

@@ -259,6 +259,9 @@ pub struct NetworkDesired {
     /// Segments it lay on before: held until every switch was read back without them.
     #[serde(default)]
     pub released: Vec<ReleasedSegment>,
+    /// Its VLANs are taken for gone from every switch on an operator's word, once it is being removed.
+    #[serde(default)]
+    pub forced: Option<crate::fabric::Forced>,
     /// Whether it is the default external network.
     #[serde(default)]
     pub is_default: bool,
@@ -283,6 +286,9 @@ pub struct ReleasedSegment {
     pub segment: Segment,
     /// When.
     pub at: Timestamp,
+    /// Taken for gone from every switch on an operator's word.
+    #[serde(default)]
+    pub forced: Option<crate::fabric::Forced>,
 }
 
 /// One segment, as it was stored when networks had one, or several.
@@ -819,6 +825,7 @@ impl NetworkDesired {
             port_security_enabled: true,
             segments: Vec::new(),
             released: Vec::new(),
+            forced: None,
             is_default: false,
             dns_domain: String::new(),
             availability_zone_hints: Vec::new(),

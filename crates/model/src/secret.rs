@@ -32,6 +32,49 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What is kept of a secret: its text sealed with the keys of the installation. Where it lies nobody without those keys learns it.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sealed(String);
+
+impl Sealed {
+    /// Wraps what a [`Sealer`] made.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The sealed text, which only a [`Sealer`] can open.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("******")
+    }
+}
+
+/// Seals secrets before they are kept, and opens what was sealed: the keys of the installation, whatever they are.
+pub trait Sealer: Send + Sync {
+    /// Seals a secret.
+    ///
+    /// # Errors
+    /// The keys cannot be used.
+    fn seal(&self, secret: &Secret) -> Result<Sealed, SealError>;
+
+    /// Opens what any of the installation's keys sealed.
+    ///
+    /// # Errors
+    /// None of the keys sealed it, or it is no text.
+    fn open(&self, sealed: &Sealed) -> Result<Secret, SealError>;
+}
+
+/// Why something cannot be sealed or opened. The text says nothing of the secret or the keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SealError(pub String);
+
 /// A free-form map of settings some of which are secret, such as a node's `driver_info`. `Debug` and [`Settings::masked`]
 /// hide the values whose keys name a secret.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -68,7 +111,7 @@ mod tests {
     #[test]
     fn secrets_do_not_show() {
         let settings: Settings = serde_json::from_str(r#"{"redfish_password": "hunter2", "redfish_address": "http://x"}"#).unwrap();
-        assert!(!format!("{settings:?} {:?}", Secret::new("hunter2")).contains("hunter2"));
+        assert!(!format!("{settings:?} {:?} {:?}", Secret::new("hunter2"), Sealed::new("hunter2")).contains("hunter2"));
         assert_eq!(settings.masked()["redfish_address"], "http://x");
     }
 }

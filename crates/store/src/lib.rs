@@ -183,6 +183,16 @@ impl Store {
         Ok(rows.first().and_then(|row| row.int(0)).and_then(|it| u64::try_from(it).ok()).unwrap_or(0))
     }
 
+    /// The values, each once, that objects of the kind have among their links of that name ([`Kind::LINKS`]).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn linked_values<K: Kind>(&self, name: &'static str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT value FROM link WHERE kind = $1 AND name = $2".to_owned();
+        let rows = self.backend.query(sql, vec![Val::from(K::NAME), Val::from(name)]).await?;
+        Ok(rows.iter().filter_map(|row| row.text(0)).collect())
+    }
+
     /// Carries out a batch whole or not at all.
     ///
     /// # Errors

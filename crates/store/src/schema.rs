@@ -13,7 +13,7 @@ use crate::query::{self, Query};
 use crate::sql::{Step, Val};
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -239,6 +239,11 @@ async fn from_3(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError
     Ok(ddl)
 }
 
+/// From version 4: switch ports are found by the VLANs they are to carry.
+async fn from_4(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+    grown::<fabric::SwitchPort>(backend, text, &["switch", "holder"]).await
+}
+
 /// What a kind gets that had these columns, no links and was not counted: the columns that are new, and for the objects that are there
 /// the values of those, their links and their count. What is wanted of them is written anew, as today's types read it.
 async fn grown<K: Kind>(backend: &Backend, text: &str, had: &[&str]) -> Result<Vec<String>, StoreError> {
@@ -330,9 +335,13 @@ pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
         let ddl = match found {
             SCHEMA_VERSION => return Ok(()),
             newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer { found, known: SCHEMA_VERSION }),
-            1 => [from_1(text, backend.if_not_exists()), from_2(backend, text).await?, from_3(backend, text).await?].concat(),
-            2 => [from_2(backend, text).await?, from_3(backend, text).await?].concat(),
-            3 => from_3(backend, text).await?,
+            1 => {
+                let first = from_1(text, backend.if_not_exists());
+                [first, from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?].concat()
+            }
+            2 => [from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?].concat(),
+            3 => [from_3(backend, text).await?, from_4(backend, text).await?].concat(),
+            4 => from_4(backend, text).await?,
             _ => tables(text),
         };
         // In the same transaction: tables and the version they have never disagree.

@@ -33,7 +33,7 @@ mod revocation;
 mod role_assignments;
 mod roles;
 mod schemas;
-mod sealed;
+pub(crate) mod sealed;
 mod services;
 mod settings;
 mod setup;

@@ -3,6 +3,7 @@
 
 use ::identity::keys::{KeyError, KeyRing};
 use model::{Secret, Timestamp};
+use store::Store;
 
 use crate::App;
 use crate::failure::Failure;
@@ -15,10 +16,15 @@ fn broken(error: KeyError) -> Failure {
 }
 
 /// The keys all replicas share, made when something is first sealed.
-pub(super) async fn ring(app: &App) -> Result<KeyRing, Failure> {
-    let text = match app.store.setting(KEYS).await? {
+pub(crate) async fn ring(app: &App) -> Result<KeyRing, Failure> {
+    of_store(&app.store).await
+}
+
+/// The same, for whoever has no [`App`].
+pub(crate) async fn of_store(store: &Store) -> Result<KeyRing, Failure> {
+    let text = match store.setting(KEYS).await? {
         Some(text) => text,
-        None => app.store.setting_or(KEYS, KeyRing::first().map_err(broken)?.write().reveal()).await?,
+        None => store.setting_or(KEYS, KeyRing::first().map_err(broken)?.write().reveal()).await?,
     };
     KeyRing::parse(&text).map_err(broken)
 }

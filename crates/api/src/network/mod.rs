@@ -14,6 +14,7 @@ mod bgpvpns;
 mod bindings;
 mod conntrack_helpers;
 mod default_rules;
+mod fabric;
 mod flavors;
 mod floating_ips;
 mod floatingip_pools;
@@ -37,6 +38,7 @@ mod port_pairs;
 mod port_parts;
 mod ports;
 mod qos;
+mod quarantine;
 pub(crate) mod quotas;
 mod reachability;
 mod resource_requests;
@@ -51,6 +53,8 @@ mod service_graphs;
 mod settings;
 mod subnetpools;
 mod subnets;
+mod switch_ports;
+mod switches;
 mod trunks;
 
 use std::sync::Arc;
@@ -214,6 +218,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/extensions/{alias}", get(show_extension))
         .merge(access::routes())
         .merge(reachability::routes())
+        .merge(fabric::routes())
         .merge(auto_topology::routes())
         .merge(subnets::routes())
         .merge(subnetpools::routes())

@@ -554,7 +554,7 @@ pub(super) fn release(work: &mut Work<'_>, network: &mut Object<Network>, segmen
         let id = network.id.to_string();
         work.referenced_means::<Port>("network_id", in_use);
         work.step(|batch| batch.unless_referenced::<Port>("network_id", &id));
-        network.desired.released.push(ReleasedSegment { segment: segment.clone(), at: Timestamp::now() });
+        network.desired.released.push(ReleasedSegment { segment: segment.clone(), at: Timestamp::now(), forced: None });
     } else {
         work.step(|batch| batch.free(&pool, &key));
     }

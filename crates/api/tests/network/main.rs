@@ -9,6 +9,7 @@ mod bgp;
 mod bgpvpn;
 mod bindings;
 mod chains;
+mod fabric;
 mod flavors;
 mod floating_ips;
 mod ipam;
@@ -33,7 +34,6 @@ mod subnets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trunks;
-#[expect(dead_code, reason = "the harness of the store's own tests, who look behind its back")]
 #[path = "../../../store/tests/suite/world.rs"]
 mod world;
 

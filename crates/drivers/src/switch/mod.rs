@@ -2,85 +2,96 @@
 //!
 //! The rule of the fabric lives here in the small: a driver computes the difference between wanted and read state,
 //! applies it in one transaction, and answers with what it *read back*, never with what it sent.
+//!
+//! [`wanted`] holds the values, [`plan`](mod@plan) the way from one state to the other; both know no vendor. `ovsdb` is a driver of its
+//! own, `cli/` the one for everything that has a command line over SSH, with a file for each operating system.
 
+pub mod cli;
 mod ovsdb;
+pub mod plan;
+pub mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
+use model::Secret;
 use model::net::VlanId;
-use serde::{Deserialize, Serialize};
 
 use crate::Fut;
+pub use wanted::{
+    Difference, Facts, IsolatesBy, LagProtocol, LagSeen, MARK, Managed, PortMode, PortSeen, PortWanted, SeenMode, SwitchSeen, SwitchWanted,
+    VlanSeen, VlanWanted, Vni, differs,
+};
 
-/// What a switch port that we own carries.
+/// Where a switch is and how it is spoken to. `Debug` shows no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortMode {
-    /// Untagged in the isolation VLAN and *protected*: no other protected port can be reached.
-    Isolated,
-    /// Untagged in this VLAN only.
-    Access(VlanId),
-    /// Tagged in these VLANs only. The empty set lets nothing through.
-    Trunk(BTreeSet<VlanId>),
-}
-
-/// What a port was seen to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SeenMode {
-    /// Exactly one of the modes that we can ask for.
-    Known(PortMode),
-    /// Something that we never configure, described for an operator.
-    Foreign(String),
-    /// The switch has no such port.
-    Absent,
-}
-
-/// The whole wanted state of the ports that we own on one switch.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SwitchWanted {
-    /// Ports by their name on the switch.
-    pub ports: BTreeMap<String, PortMode>,
-    /// Whether a port that the bridge does not have yet is added to it (this host's own edge switch).
-    pub create_missing: bool,
-    /// Ports to take out of the bridge (this host's own edge switch). Only a port that bears our mark is removed.
-    pub remove: BTreeSet<String>,
-}
-
-/// What was read from a switch.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SwitchSeen {
-    /// Every port of the bridge.
-    pub ports: BTreeMap<String, SeenMode>,
-    /// Every VLAN that occurs anywhere on the switch, on ports that are not ours too. A port that carries all VLANs
-    /// contributes none: it names none.
-    pub vlans: BTreeSet<VlanId>,
-}
-
-/// How one port differs from what is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The port's name on the switch.
-    pub port: String,
-    /// The wanted mode; `None` if the port should not be there.
-    pub wanted: Option<PortMode>,
-    /// What was seen.
-    pub seen: SeenMode,
-}
-
-/// Where a switch is and how it is spoken to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SwitchConfig {
     /// The operator's name for the switch; used in messages.
     pub name: String,
-    /// The protocol: `ovsdb`.
+    /// One of [`DRIVERS`].
     pub driver: String,
-    /// `unix:PATH` or `tcp:ADDRESS:PORT`.
+    /// `unix:PATH`, `tcp:ADDRESS:PORT` or `ssl:ADDRESS:PORT` (`ovsdb`), `ssh:HOST:PORT` (command lines and NETCONF), `HOST:PORT` (gNMI).
     pub endpoint: String,
-    /// The bridge whose ports are managed.
+    /// The bridge whose ports are managed, on switches that have several; empty: the driver's usual one.
     pub bridge: String,
     /// The VLAN of isolated ports; never carried on a trunk.
     pub isolation_vlan: VlanId,
+    /// Who logs in.
+    pub login: Login,
+    /// What the other side proves to be.
+    pub trust: Trust,
+    /// How VLANs are mapped to VXLAN networks; `None`: not at all.
+    pub overlay: Option<Overlay>,
+}
+
+impl SwitchConfig {
+    /// One that is reached without logging in.
+    pub fn plain(name: &str, driver: &str, endpoint: &str, bridge: &str, isolation_vlan: VlanId) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            endpoint: endpoint.to_owned(),
+            bridge: bridge.to_owned(),
+            isolation_vlan,
+            login: Login::default(),
+            trust: Trust::default(),
+            overlay: None,
+        }
+    }
+}
+
+/// Who logs in to a switch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Login {
+    /// The name.
+    pub username: String,
+    /// The password, if there is one.
+    pub password: Option<Secret>,
+    /// A private key in OpenSSH's or PKCS#8's PEM form.
+    pub private_key: Option<Secret>,
+    /// What is asked on the way to configuring, where it is (`enable`).
+    pub enable_password: Option<Secret>,
+}
+
+/// By what a switch is known to be itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// The fingerprint of its SSH host key as `ssh-keygen -l` shows it: `SHA256:…`.
+    pub host_key: Option<String>,
+    /// Whether the first key that it shows is taken for its own, if none is pinned. The caller pins what [`Switch::host_key`] says then.
+    pub on_first_use: bool,
+    /// The certificate authority of its TLS certificate, PEM.
+    pub ca: Option<String>,
+    /// Our own certificate, PEM.
+    pub certificate: Option<String>,
+    /// The key of our own certificate, PEM.
+    pub key: Option<Secret>,
+}
+
+/// How a switch carries VLANs in VXLAN networks with EVPN (RFC 8365, VLAN-based service).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// The tunnel interface: `nve1`, `Vxlan1`, `vtep`, `vxlan0`; empty: the operating system's usual one.
+    pub vtep: String,
+    /// The autonomous system of its BGP, for route targets.
+    pub bgp_as: u32,
 }
 
 /// Why a switch could not be read or changed.
@@ -102,13 +113,21 @@ pub enum SwitchError {
         /// What was waited for.
         doing: &'static str,
     },
-    /// The switch understood and refused, or the wanted state cannot be expressed on it. Nothing was changed; asking
-    /// again will not help.
+    /// The switch understood and refused, or the wanted state cannot be expressed on it. What was asked for before the refused part may
+    /// be in force on switches without a candidate configuration: observe.
     #[error("switch {switch} refused: {reason}")]
     Rejected {
         /// The switch's name.
         switch: String,
-        /// The switch's own words.
+        /// The switch's own words, with the line that it refused.
+        reason: String,
+    },
+    /// It is not the switch it should be, or does not let us in. Nothing was changed; asking again will not help.
+    #[error("switch {switch} and we do not trust one another: {reason}")]
+    Trust {
+        /// The switch's name.
+        switch: String,
+        /// What was wrong; no secret.
         reason: String,
     },
     /// The switch answered something that makes no sense.
@@ -129,22 +148,61 @@ pub enum SwitchError {
     },
 }
 
-/// One managed switch.
+/// What a switch was before it was set, and what it was read back as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensured {
+    /// The reading before.
+    pub before: SwitchSeen,
+    /// The reading after; equal to `before` if nothing was to be done.
+    pub after: SwitchSeen,
+    /// Whether anything was written.
+    pub committed: bool,
+}
+
+/// One managed switch. It connects when it is first needed and keeps its connection.
 pub trait Switch: Send + Sync {
-    /// Reads every port of the bridge.
+    /// What this kind of switch can do.
+    fn facts(&self) -> Facts;
+
+    /// Reads the switch: every port, every declared VLAN, every group, and what of it a restart would change.
     ///
     /// # Errors
     /// `Unreachable` and `Timeout` mean that nothing is known; look again later.
     fn observe(&self) -> Fut<'_, Result<SwitchSeen, SwitchError>>;
 
-    /// Makes the named ports what is wanted, in one transaction that only holds if nobody changed them since they
-    /// were read, waits until the switch has applied it, and returns what was then read back. Ports that are not
-    /// named are never written.
+    /// Reads the switch, makes what differs from `wanted` so in one commit, saves it so that it outlasts a restart, reads it back, and
+    /// returns both readings. What is not named is never written. A port that the switch does not have stays a difference in what is
+    /// returned and does not keep the others from being set.
     ///
     /// # Errors
-    /// `Unreachable` and `Timeout` mean that the change may or may not have happened; observe later. `Rejected` means
-    /// that nothing was changed.
-    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<SwitchSeen, SwitchError>>;
+    /// `Unreachable` and `Timeout` mean that the change may or may not have happened, `Rejected` that at least a part did not; observe.
+    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>>;
+
+    /// The fingerprint of the SSH host key that was taken on first use and is to be pinned.
+    fn host_key(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The drivers.
+pub const DRIVERS: &[&str] = &["arista_eos", "cisco_ios", "cisco_nxos", "frr_linux", "ovs_ssh", "ovsdb"];
+
+/// What a group of links of this number is called on switches of a driver; `None` if they have none.
+pub fn lag_name(driver: &str, number: u16) -> Option<String> {
+    let prefix = match driver {
+        "cisco_ios" => "Port-channel",
+        "cisco_nxos" | "dell_os10" | "mellanox_mlnxos" => "port-channel",
+        "arista_eos" => "Port-Channel",
+        "juniper_junos" => "ae",
+        "hpe_comware" => "Bridge-Aggregation",
+        "aruba_aoscx" | "nokia_srl" => "lag",
+        "huawei_vrp" => "Eth-Trunk",
+        "cumulus_nvue" | "frr_linux" => "bond",
+        "sonic" => "PortChannel",
+        "netconf_openconfig" | "gnmi_openconfig" => "Port-Channel",
+        _ => return None,
+    };
+    Some(format!("{prefix}{number}"))
 }
 
 /// Opens a switch; connects lazily.
@@ -154,62 +212,9 @@ pub trait Switch: Send + Sync {
 pub fn open(config: SwitchConfig) -> Result<Box<dyn Switch>, SwitchError> {
     match config.driver.as_str() {
         "ovsdb" => Ok(Box::new(ovsdb::Ovsdb::new(config)?)),
-        other => Err(SwitchError::Config { reason: format!("no driver is called {other:?}"), switch: config.name }),
-    }
-}
-
-/// Lists the ports whose seen state is not the wanted one; empty means that they agree.
-pub fn differs(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<Difference> {
-    let look = |port: &String| seen.ports.get(port).cloned().unwrap_or(SeenMode::Absent);
-    let mut out = Vec::new();
-    for (port, mode) in &wanted.ports {
-        let seen = look(port);
-        if !matches!(&seen, SeenMode::Known(known) if known == mode) {
-            out.push(Difference { port: port.clone(), wanted: Some(mode.clone()), seen });
-        }
-    }
-    for port in &wanted.remove {
-        let seen = look(port);
-        if seen != SeenMode::Absent && !wanted.ports.contains_key(port) {
-            out.push(Difference { port: port.clone(), wanted: None, seen });
-        }
-    }
-    out
-}
-
-impl fmt::Display for PortMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PortMode::Isolated => f.write_str("isolated"),
-            PortMode::Access(vlan) => write!(f, "access VLAN {}", vlan.get()),
-            PortMode::Trunk(vlans) if vlans.is_empty() => f.write_str("trunk of no VLAN"),
-            PortMode::Trunk(vlans) => {
-                f.write_str("trunk of VLANs ")?;
-                for (nth, vlan) in vlans.iter().enumerate() {
-                    write!(f, "{}{}", if nth == 0 { "" } else { "," }, vlan.get())?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Display for SeenMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SeenMode::Known(mode) => mode.fmt(f),
-            SeenMode::Foreign(what) => f.write_str(what),
-            SeenMode::Absent => f.write_str("absent"),
-        }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "port {} is {}, wanted ", self.port, self.seen)?;
-        match &self.wanted {
-            Some(mode) => mode.fmt(f),
-            None => f.write_str("absent"),
-        }
+        other => match cli::families::family(other) {
+            Some(family) => Ok(Box::new(cli::switch::CliSwitch::new(config, family)?)),
+            None => Err(SwitchError::Config { reason: format!("no driver is called {other:?}"), switch: config.name }),
+        },
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::rpc::{Connection, Endpoint};
-use super::{PortMode, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
+use super::{Ensured, Facts, IsolatesBy, Managed, PortMode, PortSeen, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
 use crate::Fut;
 
 /// How long `observe` and `ensure` may take, all in all.
@@ -25,6 +25,8 @@ const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 /// The VLAN of a trunk that carries none. Open vSwitch takes an empty `trunks` for *all* VLANs, so the empty trunk
 /// carries this one, which IEEE 802.1Q reserves and nobody is given; the port is protected besides.
 const NO_VLAN: u16 = 4095;
+/// What Open vSwitch can do. VLANs are not declared on it, and its database is what it starts with.
+const FACTS: Facts = Facts { isolates_by: IsolatesBy::Protection, declares_vlans: false, has_vni: false, has_lags: false, saves: false };
 /// The mark of ports that we own, in `external_ids`.
 const MARK: (&str, &str) = ("cofferdam", "owned");
 
@@ -123,7 +125,7 @@ impl Ovsdb {
         }
     }
 
-    async fn apply(&self, wanted: &SwitchWanted) -> Result<SwitchSeen, SwitchError> {
+    async fn apply(&self, wanted: &SwitchWanted) -> Result<Ensured, SwitchError> {
         let until = Instant::now() + self.deadline;
         let isolation = self.config.isolation_vlan;
         loop {
@@ -131,13 +133,15 @@ impl Ovsdb {
             let operations = render(wanted, &rows, isolation).map_err(|reason| self.rejected(reason))?;
             if operations.is_empty() {
                 // Nothing to change; but what is in the database may still be on its way to the data path.
-                return Ok(self.read_applied(rows.wanted, until).await?.seen(isolation));
+                let seen = self.read_applied(rows.wanted, until).await?.seen(isolation);
+                return Ok(Ensured { before: seen.clone(), after: seen, committed: false });
             }
             match self.transact(&operations, until, "changing its ports").await? {
                 Ok(results) => {
                     let number = results.last().and_then(first_row).and_then(|row| row.get("next_cfg")).and_then(Value::as_i64);
                     let number = number.ok_or_else(|| self.protocol("it did not tell the number of the change".to_owned()))?;
-                    return Ok(self.read_applied(number, until).await?.seen(isolation));
+                    let after = self.read_applied(number, until).await?.seen(isolation);
+                    return Ok(Ensured { before: rows.seen(isolation), after, committed: true });
                 }
                 Err(Refusal::LostRace) if Instant::now() < until => {
                     tracing::debug!(switch.name = %self.config.name, "somebody else changed a port meanwhile, reading again");
@@ -149,6 +153,10 @@ impl Ovsdb {
 }
 
 impl Switch for Ovsdb {
+    fn facts(&self) -> Facts {
+        FACTS
+    }
+
     fn observe(&self) -> Fut<'_, Result<SwitchSeen, SwitchError>> {
         Box::pin(async move {
             let rows = self.read_applied(0, Instant::now() + self.deadline).await?;
@@ -156,7 +164,7 @@ impl Switch for Ovsdb {
         })
     }
 
-    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<SwitchSeen, SwitchError>> {
+    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>> {
         Box::pin(self.apply(wanted))
     }
 }
@@ -232,7 +240,8 @@ struct Rows {
 
 impl Rows {
     fn seen(&self, isolation: VlanId) -> SwitchSeen {
-        SwitchSeen { ports: self.ports.iter().map(|(name, row)| (name.clone(), row.mode(isolation))).collect(), vlans: self.vlans.clone() }
+        let ports = self.ports.iter().map(|(name, row)| (name.clone(), PortSeen::from(row.mode(isolation)))).collect();
+        SwitchSeen { ports, carried: self.vlans.clone(), ..SwitchSeen::default() }
     }
 }
 
@@ -249,10 +258,17 @@ impl PortRow {
                 (false, false) => Some(PortMode::Access(tag)),
                 _ => None,
             }),
-            ("trunk", None) if self.trunks.iter().eq([&i64::from(NO_VLAN)]) && self.protected => Some(PortMode::Trunk(BTreeSet::new())),
+            ("trunk", None) if self.trunks.iter().eq([&i64::from(NO_VLAN)]) && self.protected => Some(PortMode::tagged([])),
             ("trunk", None) if !self.trunks.is_empty() && !self.protected => {
                 let vlans: Option<BTreeSet<VlanId>> = self.trunks.iter().map(|&id| vlan(id).filter(|&id| id != isolation)).collect();
-                vlans.map(PortMode::Trunk)
+                vlans.map(PortMode::tagged)
+            }
+            // With a native VLAN and nothing else `trunks` would mean all VLANs, so it names the native one then.
+            ("native-untagged", Some(tag)) if !self.trunks.is_empty() && !self.protected => {
+                let native = vlan(tag).filter(|&id| id != isolation);
+                let others = self.trunks.iter().filter(|&&id| id != tag);
+                let tagged: Option<BTreeSet<VlanId>> = others.map(|&id| vlan(id).filter(|&id| id != isolation)).collect();
+                native.zip(tagged).map(|(native, tagged)| PortMode::Trunk { native: Some(native), tagged })
             }
             _ => None,
         };
@@ -406,15 +422,34 @@ fn columns(mode: &PortMode, isolation: VlanId) -> Result<serde_json::Map<String,
         PortMode::Isolated => json!({"vlan_mode": "access", "tag": isolation.get(), "trunks": none(), "protected": true, "cvlans": none()}),
         PortMode::Access(vlan) if *vlan == isolation => return Err(format!("VLAN {vlan} is for isolated ports only")),
         PortMode::Access(vlan) => json!({"vlan_mode": "access", "tag": vlan.get(), "trunks": none(), "protected": false, "cvlans": none()}),
-        PortMode::Trunk(vlans) if vlans.contains(&isolation) => return Err(format!("VLAN {isolation} is never carried on a trunk")),
-        PortMode::Trunk(vlans) => {
-            let ids: Vec<u16> = if vlans.is_empty() { vec![NO_VLAN] } else { vlans.iter().map(|id| id.get()).collect() };
-            json!({"vlan_mode": "trunk", "tag": none(), "trunks": ["set", ids], "protected": vlans.is_empty(), "cvlans": none()})
+        PortMode::Trunk { .. } if mode.vlans().contains(&isolation) => return Err(format!("VLAN {isolation} is never carried on a trunk")),
+        PortMode::Trunk { native: None, tagged } => {
+            let ids: Vec<u16> = if tagged.is_empty() { vec![NO_VLAN] } else { tagged.iter().map(|id| id.get()).collect() };
+            json!({"vlan_mode": "trunk", "tag": none(), "trunks": ["set", ids], "protected": tagged.is_empty(), "cvlans": none()})
         }
+        PortMode::Trunk { native: Some(native), .. } => {
+            let ids: Vec<u16> = mode.vlans().iter().map(|id| id.get()).collect();
+            json!({"vlan_mode": "native-untagged", "tag": native.get(), "trunks": ["set", ids], "protected": false, "cvlans": none()})
+        }
+        PortMode::Member { lag } => return Err(format!("it cannot group links, as in {lag}")),
     };
     match row {
         Value::Object(row) => Ok(row),
         _ => Err("a port's columns are no object".to_owned()),
+    }
+}
+
+/// What an uplink is to carry: of ours what is wanted, and what it carries for others.
+fn uplink(row: Option<&PortRow>, vlans: &BTreeSet<VlanId>, managed: &Managed, isolation: VlanId) -> PortMode {
+    match row.map(|row| row.configured(isolation)) {
+        Some(SeenMode::Known(PortMode::Trunk { native, tagged })) => {
+            let others = tagged.into_iter().filter(|vlan| !managed.contains(*vlan));
+            PortMode::Trunk {
+                native: native.filter(|vlan| !managed.contains(*vlan)),
+                tagged: others.chain(vlans.iter().copied()).collect(),
+            }
+        }
+        _ => PortMode::tagged(vlans.iter().copied()),
     }
 }
 
@@ -428,7 +463,10 @@ fn render(wanted: &SwitchWanted, rows: &Rows, isolation: VlanId) -> Result<Vec<V
     };
     let (mut guards, mut changes) = (Vec::new(), Vec::new());
     let (mut added, mut removed) = (Vec::new(), Vec::new());
-    for (nth, (name, mode)) in wanted.ports.iter().enumerate() {
+    let uplinks = wanted.uplinks.iter().map(|(name, vlans)| (name, uplink(rows.ports.get(name), vlans, &wanted.managed, isolation)));
+    let modes: BTreeMap<&String, PortMode> = wanted.ports.iter().map(|(name, it)| (name, it.mode.clone())).chain(uplinks).collect();
+    for (nth, (name, mode)) in modes.iter().enumerate() {
+        let name = *name;
         // Also checked for a port that is right already: what may never be asked for is refused every time.
         let mut new = columns(mode, isolation)?;
         match rows.ports.get(name) {

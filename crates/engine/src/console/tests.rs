@@ -57,6 +57,7 @@ impl Rig {
         let address = listener.local_addr().unwrap();
         let store = Store::open(&format!("sqlite:{}", dir.path().join("db").display())).await.unwrap();
         let config = EngineConfig {
+            unseal: Arc::new(|_| None),
             fabric: FabricConfig::default(),
             edge: None,
             provisioning: None,

@@ -117,7 +117,7 @@ mod tests {
 
     fn wrong(link: Value, lldp: Value) -> Vec<String> {
         let inventory = json!({"interfaces": [{"name": "eth0", "mac_address": MAC.to_uppercase()}]});
-        let switch = SwitchDesired { switch_id: "02:cf:00:00:00:01".into(), uplinks: Default::default() };
+        let switch = SwitchDesired { switch_id: "02:cf:00:00:00:01".into(), ..SwitchDesired::default() };
         let switches = [Object::new(Id::parse("leaf1").unwrap(), None, "leaf1", switch)];
         faults(&inventory, &json!({"lldp_raw": {"eth0": lldp}}), &[card(link)], &switches)
     }

@@ -1,6 +1,6 @@
 //! Whole lives of machines on hardware and agents that follow a script, with the control plane killed wherever it can be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -236,6 +236,7 @@ impl Rig {
         let mut baremetal = BaremetalConfig { api_url: Some("http://192.0.2.1:5000".into()), ..BaremetalConfig::default() };
         change(&mut baremetal);
         let config = EngineConfig {
+            unseal: Arc::new(|_| None),
             fabric: FabricConfig::default(),
             edge: None,
             provisioning: None,
@@ -248,8 +249,9 @@ impl Rig {
             store: Store::open(&url).await.unwrap(),
             images: crate::image_cache::ImageCache::new(&config.image_dir),
             access: crate::access::Access::new(config.access.listen),
+            switches: crate::switch::Registry::new(&config.fabric, Arc::clone(&config.unseal)).unwrap(),
+            in_use: crate::switch::Remembered::default(),
             config,
-            switches: BTreeMap::new(),
             outside: Box::new(script.clone()),
             metrics: Arc::default(),
             consoles: crate::console::Consoles::default(),

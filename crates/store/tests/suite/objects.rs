@@ -136,6 +136,8 @@ fn a_column_follows_its_object() {
             wanted: PortUse::Isolated,
             holder: None,
             since: Timestamp::now(),
+            lag: None,
+            forced: None,
         };
         let id = SwitchPortDesired::id_of(&switch, "p1");
         let mut it = Object::<SwitchPort>::new(id.clone(), None, "p1", desired);

@@ -131,6 +131,30 @@ fn a_store_of_version_3_is_brought_up() {
     });
 }
 
+#[test]
+fn a_store_of_version_4_is_brought_up() {
+    use model::fabric::{PortUse, SwitchPort, SwitchPortDesired};
+    on_each(async |world| {
+        let (switch, vlan) = (Id::parse("leaf1").unwrap(), net::VlanId::new(101).unwrap());
+        let desired = SwitchPortDesired {
+            switch: switch.clone(),
+            port: "p1".into(),
+            wanted: PortUse::Access(vlan),
+            holder: None,
+            since: model::Timestamp::now(),
+            lag: None,
+            forced: None,
+        };
+        let row = model::Object::new(SwitchPortDesired::id_of(&switch, "p1"), None, "leaf1/p1", desired);
+        create(&world.store, &row).await;
+        assert_eq!(world.store.linked_values::<SwitchPort>("vlan").await.unwrap(), ["101"]);
+        world.raw("DELETE FROM link WHERE kind = 'switch_port'; UPDATE schema_version SET version = 4").await;
+        let again = Store::open(&world.url).await.unwrap();
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
+        assert_eq!(again.linked_values::<SwitchPort>("vlan").await.unwrap(), ["101"], "found by its VLAN");
+    });
+}
+
 /// Takes away what version 2 had not.
 async fn back_to_2(world: &World) {
     back_to_3(world).await;

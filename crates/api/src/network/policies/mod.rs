@@ -55,6 +55,7 @@ mod bgp;
 mod chains;
 mod core;
 mod explain;
+mod fabric;
 mod l3;
 mod operation;
 mod pools;
@@ -96,6 +97,7 @@ pub(crate) fn tables() -> Vec<&'static [Rule]> {
         bgp::RULES,
         chains::RULES,
         explain::RULES,
+        fabric::RULES,
     ]
 }
 
@@ -188,7 +190,7 @@ mod tests {
         Engine::new(&tables()).unwrap();
         let rules: Vec<&Rule> = tables().into_iter().flatten().collect();
         let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name).collect();
-        assert_eq!((rules.len(), names.len()), (439, 439));
+        assert_eq!((rules.len(), names.len()), (450, 450));
         for rule in rules {
             assert!(!rule.about.is_empty(), "{}", rule.name);
             assert!(rule.operations.iter().all(|(_, path)| path.starts_with("/v2.0/") && !path.ends_with('/')), "{}", rule.name);

@@ -7,7 +7,12 @@ use nix::unistd::{Pid, Uid};
 use proptest::prelude::*;
 
 use super::*;
-use crate::switch::{differs, open};
+use crate::switch::{Difference, PortWanted, open};
+
+/// What differs on a switch on which nothing but ports is declared.
+fn differs(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<Difference> {
+    crate::switch::differs(wanted, seen, &FACTS)
+}
 
 fn vlan(id: u16) -> VlanId {
     VlanId::new(id).unwrap()
@@ -18,7 +23,7 @@ fn isolation() -> VlanId {
 }
 
 fn trunk(ids: &[u16]) -> PortMode {
-    PortMode::Trunk(ids.iter().map(|&id| vlan(id)).collect())
+    PortMode::tagged(ids.iter().map(|&id| vlan(id)))
 }
 
 fn row(columns: Value) -> PortRow {
@@ -61,7 +66,7 @@ fn what_we_never_configure_is_foreign() {
     check(json!({"tag": 0, "vlan_mode": "access"}), "access tag 0");
     check(json!({"vlan_mode": "access"}), "access without tag");
     check(json!({"tag": 101, "trunks": ["set", [102, 103]]}), "access tag 101 trunks 102,103");
-    check(json!({"tag": 101, "trunks": ["set", [102, 103]], "vlan_mode": "native-untagged"}), "native-untagged tag 101 trunks 102,103");
+    check(json!({"tag": 101, "trunks": ["set", [102, 103]], "vlan_mode": "native-tagged"}), "native-tagged tag 101 trunks 102,103");
     check(json!({"trunks": 4094, "vlan_mode": "trunk"}), "trunk trunks 4094");
     check(json!({"trunks": 4095, "vlan_mode": "trunk"}), "trunk trunks 4095");
     check(json!({"tag": 101, "cvlans": 7, "vlan_mode": "access"}), "access tag 101 with customer VLANs");
@@ -94,7 +99,7 @@ fn only_what_differs_is_written_and_guarded() {
     rows.ports.insert("p1".to_owned(), row(json!({"tag": 101})));
     rows.ports.insert("p2".to_owned(), PortRow { uuid: "u2".to_owned(), ..row(json!({"tag": 102})) });
     let wants = |list: &[(&str, PortMode)]| SwitchWanted {
-        ports: list.iter().map(|(name, mode)| ((*name).to_owned(), mode.clone())).collect(),
+        ports: list.iter().map(|(name, mode)| ((*name).to_owned(), PortWanted::from(mode.clone()))).collect(),
         ..SwitchWanted::default()
     };
     let same = wants(&[("p1", PortMode::Access(vlan(101))), ("absent", PortMode::Isolated)]);
@@ -142,7 +147,11 @@ fn any_mode() -> impl Strategy<Value = PortMode> {
     prop_oneof![
         Just(PortMode::Isolated),
         (1_u16..4094).prop_map(|id| PortMode::Access(vlan(id))),
-        proptest::collection::btree_set(1_u16..4094, 0..5).prop_map(|ids| PortMode::Trunk(ids.into_iter().map(vlan).collect())),
+        proptest::collection::btree_set(1_u16..4094, 0..5).prop_map(|ids| PortMode::tagged(ids.into_iter().map(vlan))),
+        (1_u16..2000, proptest::collection::btree_set(2000_u16..4094, 0..5)).prop_map(|(native, ids)| PortMode::Trunk {
+            native: Some(vlan(native)),
+            tagged: ids.into_iter().map(vlan).collect()
+        }),
     ]
 }
 
@@ -154,7 +163,8 @@ proptest! {
         prop_assert!(!json!(operations).to_string().contains("theirs"));
         let now = after(&ours, &operations);
         let now = parse(&tables(&[now, theirs]), "br0").unwrap();
-        prop_assert_eq!(&now.seen(isolation()).ports["ours"], &SeenMode::Known(want));
+        let seen = now.seen(isolation());
+        prop_assert_eq!(seen.mode("ours"), &SeenMode::Known(want));
     }
 }
 
@@ -226,13 +236,7 @@ impl Rig {
     }
 
     fn config(&self) -> SwitchConfig {
-        SwitchConfig {
-            name: "leaf1".to_owned(),
-            driver: "ovsdb".to_owned(),
-            endpoint: format!("unix:{}/db.sock", self.dir.path().display()),
-            bridge: "br0".to_owned(),
-            isolation_vlan: isolation(),
-        }
+        SwitchConfig::plain("leaf1", "ovsdb", &format!("unix:{}/db.sock", self.dir.path().display()), "br0", isolation())
     }
 }
 
@@ -256,7 +260,10 @@ impl Drop for Rig {
 }
 
 fn wanted(list: &[(&str, PortMode)]) -> SwitchWanted {
-    SwitchWanted { ports: list.iter().map(|(name, mode)| ((*name).to_owned(), mode.clone())).collect(), ..SwitchWanted::default() }
+    SwitchWanted {
+        ports: list.iter().map(|(name, mode)| ((*name).to_owned(), PortWanted::from(mode.clone()))).collect(),
+        ..SwitchWanted::default()
+    }
 }
 
 #[tokio::test]
@@ -265,7 +272,7 @@ async fn a_real_switch_takes_and_shows_every_mode() {
     let switch = open(rig.config()).unwrap();
     let fresh = switch.observe().await.unwrap();
     assert_eq!(fresh.ports.keys().collect::<Vec<_>>(), ["br0", "p1", "p2", "p3"]);
-    assert_eq!(fresh.ports["p1"], SeenMode::Foreign("trunk of all VLANs".to_owned()));
+    assert_eq!(*fresh.mode("p1"), SeenMode::Foreign("trunk of all VLANs".to_owned()));
 
     for modes in [
         [PortMode::Isolated, PortMode::Access(vlan(101))],
@@ -275,10 +282,10 @@ async fn a_real_switch_takes_and_shows_every_mode() {
     ] {
         let want = wanted(&[("p1", modes[0].clone()), ("p2", modes[1].clone())]);
         assert!(!differs(&want, &switch.observe().await.unwrap()).is_empty());
-        let seen = switch.ensure(&want).await.unwrap();
+        let seen = switch.ensure(&want).await.unwrap().after;
         assert_eq!(differs(&want, &seen), [], "{modes:?}");
         assert_eq!(seen, switch.observe().await.unwrap());
-        assert_eq!(seen.ports["p3"], SeenMode::Foreign("trunk of all VLANs".to_owned()), "not ours, not written");
+        assert_eq!(*seen.mode("p3"), SeenMode::Foreign("trunk of all VLANs".to_owned()), "not ours, not written");
         let before = rig.vsctl(&["get", "Open_vSwitch", ".", "next_cfg"]);
         switch.ensure(&want).await.unwrap();
         assert_eq!(before, rig.vsctl(&["get", "Open_vSwitch", ".", "next_cfg"]), "a second time changes nothing");
@@ -294,8 +301,8 @@ async fn a_real_switch_takes_and_shows_every_mode() {
     rig.vsctl(&["set", "port", "p1", "tag=102"]);
     let seen = switch.observe().await.unwrap();
     assert_eq!(differs(&want, &seen)[0].to_string(), "port p1 is access VLAN 102, wanted access VLAN 101");
-    assert!(seen.vlans.contains(&vlan(102)));
-    assert_eq!(differs(&want, &switch.ensure(&want).await.unwrap()), []);
+    assert!(seen.carried.contains(&vlan(102)));
+    assert_eq!(differs(&want, &switch.ensure(&want).await.unwrap().after), []);
 
     // What must not be asked for changes nothing at all.
     let bad = wanted(&[("p1", PortMode::Isolated), ("p2", trunk(&[4094]))]);
@@ -303,8 +310,8 @@ async fn a_real_switch_takes_and_shows_every_mode() {
     assert_eq!(differs(&want, &switch.observe().await.unwrap()), []);
     // A port that is not there is reported, and does not keep the others from being set.
     let partly = wanted(&[("p1", PortMode::Isolated), ("p9", PortMode::Isolated)]);
-    let seen = switch.ensure(&partly).await.unwrap();
-    assert_eq!(differs(&partly, &seen).iter().map(|it| it.port.as_str()).collect::<Vec<_>>(), ["p9"]);
+    let seen = switch.ensure(&partly).await.unwrap().after;
+    assert_eq!(differs(&partly, &seen).iter().filter_map(Difference::port).collect::<Vec<_>>(), ["p9"]);
 }
 
 #[tokio::test]
@@ -313,22 +320,22 @@ async fn ports_are_added_and_removed_only_where_asked() {
     let switch = open(rig.config()).unwrap();
     let mut want = wanted(&[("edge1", PortMode::Access(vlan(99))), ("ghost", PortMode::Access(vlan(99)))]);
     want.create_missing = true;
-    let seen = switch.ensure(&want).await.unwrap();
-    assert_eq!(seen.ports["edge1"], SeenMode::Known(PortMode::Access(vlan(99))));
-    assert!(matches!(&seen.ports["ghost"], SeenMode::Foreign(text) if text.contains("out of order")), "{:?}", seen.ports["ghost"]);
+    let seen = switch.ensure(&want).await.unwrap().after;
+    assert_eq!(*seen.mode("edge1"), SeenMode::Known(PortMode::Access(vlan(99))));
+    assert!(matches!(&*seen.mode("ghost"), SeenMode::Foreign(text) if text.contains("out of order")), "{:?}", seen.ports["ghost"]);
     assert_eq!(rig.vsctl(&["get", "port", "edge1", "external_ids"]), "{cofferdam=owned}");
     // The device comes later: the switch takes it up by itself.
     rig.inside(&["ip", "link", "add", "ghost", "type", "veth", "peer", "name", "ghost-peer"]);
     let until = Instant::now() + Duration::from_secs(5);
-    while !differs(&want, &switch.ensure(&want).await.unwrap()).is_empty() {
+    while !differs(&want, &switch.ensure(&want).await.unwrap().after).is_empty() {
         assert!(Instant::now() < until, "the switch never took up the new device");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let gone = SwitchWanted { remove: ["edge1".to_owned(), "ghost".to_owned(), "never".to_owned()].into(), ..SwitchWanted::default() };
-    let seen = switch.ensure(&gone).await.unwrap();
+    let seen = switch.ensure(&gone).await.unwrap().after;
     assert_eq!(seen.ports.keys().collect::<Vec<_>>(), ["br0", "p1", "p2", "p3"]);
     let theirs = SwitchWanted { remove: ["p1".to_owned()].into(), ..SwitchWanted::default() };
-    let seen = switch.ensure(&theirs).await.unwrap();
+    let seen = switch.ensure(&theirs).await.unwrap().after;
     assert_eq!(differs(&theirs, &seen).len(), 1, "not removed, and said so");
 }
 
@@ -386,7 +393,7 @@ async fn concurrent_writers_do_not_overwrite_each_other() {
         let now = one.observe().await.unwrap();
         let last_wins = differs(&a, &now).is_empty() || differs(&b, &now).is_empty();
         assert!(last_wins, "a mixture of two wishes: {now:?} after {first:?} and {second:?}");
-        assert_eq!(now.ports["p2"], SeenMode::Known(PortMode::Isolated));
+        assert_eq!(*now.mode("p2"), SeenMode::Known(PortMode::Isolated));
     }
     // A row that changed since it was read makes the whole transaction fail.
     let switch = Ovsdb::new(rig.config()).unwrap();

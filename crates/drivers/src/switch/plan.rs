@@ -1,0 +1,195 @@
+//! From differences to changes, in an order that never joins two holders on the way.
+
+use std::collections::BTreeSet;
+
+use model::net::VlanId;
+
+use super::wanted::{Difference, Facts, LagProtocol, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni, differs};
+
+/// One thing to do on a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Make a port or group carry this and nothing else, whatever it carried: every trace of another mode is cleared (tagged VLANs of
+    /// a former trunk, a native VLAN, membership), and it is set up or down as the mode says.
+    SetPort {
+        /// The port's name on the switch.
+        port: String,
+        /// What it is to carry.
+        mode: PortMode,
+        /// What it was seen to carry.
+        seen: SeenMode,
+    },
+    /// Write a description; it contains printable ASCII without quotation marks only.
+    Describe {
+        /// The port's name on the switch.
+        port: String,
+        /// The text.
+        text: String,
+    },
+    /// Change what an uplink carries tagged; what is not named stays. An uplink that was not a trunk yet becomes one of just `add`.
+    Uplink {
+        /// The port's name on the switch.
+        port: String,
+        /// VLANs to carry more.
+        add: BTreeSet<VlanId>,
+        /// VLANs to carry no longer.
+        remove: BTreeSet<VlanId>,
+        /// What it was seen to carry.
+        seen: SeenMode,
+    },
+    /// Declare a VLAN, or rename the one that is there.
+    AddVlan {
+        /// The VLAN.
+        vlan: VlanId,
+        /// Its name, where VLANs have names.
+        name: String,
+    },
+    /// Map a declared VLAN to a VXLAN network.
+    MapVni {
+        /// The VLAN.
+        vlan: VlanId,
+        /// The network.
+        vni: Vni,
+    },
+    /// Take the mapping of a VLAN away.
+    UnmapVni {
+        /// The VLAN.
+        vlan: VlanId,
+        /// The network.
+        vni: Vni,
+    },
+    /// Take a declared VLAN away. Its mapping, if any, was taken away before.
+    RemoveVlan {
+        /// The VLAN.
+        vlan: VlanId,
+        /// Its name as seen, for switches on which the name is the key.
+        name: Option<String>,
+    },
+    /// Make a group without members, or change its protocol. It bears our mark as description.
+    AddLag {
+        /// The group's name on the switch.
+        lag: String,
+        /// How its links find together.
+        protocol: LagProtocol,
+    },
+    /// Take a group away; no member is left in it.
+    RemoveLag {
+        /// The group's name on the switch.
+        lag: String,
+    },
+}
+
+/// What is to be done on a switch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The changes, in the order in which they are to be made where they take effect one by one.
+    pub changes: Vec<Change>,
+    /// Whether the configuration is to be saved; also true if there is nothing to change but what is there was not saved.
+    pub save: bool,
+    /// What cannot be made so and stays a difference: ports that the switch does not have.
+    pub impossible: Vec<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && !self.save
+    }
+}
+
+/// Plans the way from what was seen to what is wanted. Ports are isolated first, then uplinks let go, then declarations are made, then
+/// ports are opened, then uplinks take up, and last goes what nobody wants. Pure.
+///
+/// # Errors
+/// What may never be asked for: the isolation VLAN as a port's VLAN or on a trunk, a group or a mapping on a switch that has none.
+pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: VlanId) -> Result<Plan, String> {
+    check(wanted, facts, isolation)?;
+    let differences = differs(wanted, seen, facts);
+    let mut out = Plan { save: facts.saves && !differences.is_empty(), ..Plan::default() };
+    let (mut isolate, mut let_go, mut declare, mut open, mut take_up, mut last) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for it in differences {
+        match it {
+            Difference::Port { port, seen: SeenMode::Absent, .. } if !wanted.lags.contains_key(&port) => {
+                out.impossible.push(format!("it has no port {port}"));
+            }
+            Difference::Port { wanted: None, .. } | Difference::Unsaved { .. } => {}
+            Difference::Port { port, wanted: Some(PortMode::Trunk { tagged, .. }), seen } if wanted.uplinks.contains_key(&port) => {
+                take_up.push(Change::Uplink { port, add: tagged, remove: BTreeSet::new(), seen });
+            }
+            Difference::Port { port, wanted: Some(mode), seen } => {
+                let list = if mode == PortMode::Isolated { &mut isolate } else { &mut open };
+                list.push(Change::SetPort { port, mode, seen });
+            }
+            Difference::Description { port, wanted } => last.push(Change::Describe { port, text: wanted }),
+            Difference::Uplink { port, missing, surplus } => {
+                let mode = seen.mode(&port).clone();
+                if !surplus.is_empty() {
+                    let_go.push(Change::Uplink { port: port.clone(), add: BTreeSet::new(), remove: surplus, seen: mode.clone() });
+                }
+                if !missing.is_empty() {
+                    take_up.push(Change::Uplink { port, add: missing, remove: BTreeSet::new(), seen: mode });
+                }
+            }
+            Difference::Vlan { vlan, wanted: Some(wanted), seen } => {
+                let found = seen.as_ref().filter(|it| it.running);
+                let named = found.is_some_and(|it| it.name.as_ref().is_none_or(|name| *name == wanted.name || !it.is_ours()));
+                if found.is_none() || !named {
+                    declare.push(Change::AddVlan { vlan, name: wanted.name });
+                }
+                let mapped = found.and_then(|it| it.vni);
+                if mapped != wanted.vni {
+                    declare.extend(mapped.map(|vni| Change::UnmapVni { vlan, vni }));
+                    declare.extend(wanted.vni.map(|vni| Change::MapVni { vlan, vni }));
+                }
+            }
+            Difference::Vlan { vlan, wanted: None, seen } => {
+                let Some(found) = seen.filter(|it| it.running) else { continue };
+                last.extend(found.vni.map(|vni| Change::UnmapVni { vlan, vni }));
+                last.push(Change::RemoveVlan { vlan, name: found.name });
+            }
+            Difference::Lag { lag, wanted: Some(protocol) } => declare.push(Change::AddLag { lag, protocol }),
+            Difference::Lag { lag, wanted: None } => last.push(Change::RemoveLag { lag }),
+        }
+    }
+    // A port joins a group before the group is opened, else the group opens on fewer links than wanted.
+    open.sort_by_key(|it| !matches!(it, Change::SetPort { mode: PortMode::Member { .. }, .. }));
+    out.changes = [isolate, let_go, declare, open, take_up, last].concat();
+    Ok(out)
+}
+
+fn check(wanted: &SwitchWanted, facts: &Facts, isolation: VlanId) -> Result<(), String> {
+    for (port, it) in &wanted.ports {
+        if it.mode.vlans().contains(&isolation) {
+            return Err(format!("VLAN {isolation} is for isolated ports only, {port} is not one"));
+        }
+        if let PortMode::Trunk { native: Some(native), tagged } = &it.mode
+            && tagged.contains(native)
+        {
+            return Err(format!("VLAN {native} is both native and tagged on {port}"));
+        }
+        if matches!(it.mode, PortMode::Member { .. }) && !facts.has_lags {
+            return Err(format!("it cannot group links, as {port} is to be"));
+        }
+        if wanted.uplinks.contains_key(port) {
+            return Err(format!("port {port} is an uplink"));
+        }
+        if wanted.remove.contains(port) {
+            return Err(format!("port {port} is both wanted and to be removed"));
+        }
+    }
+    if let Some((port, _)) = wanted.uplinks.iter().find(|(_, vlans)| vlans.contains(&isolation)) {
+        return Err(format!("VLAN {isolation} is never carried on a trunk, as on {port}"));
+    }
+    if !facts.has_vni
+        && let Some((vlan, _)) = wanted.vlans.iter().find(|(_, it)| it.vni.is_some())
+    {
+        return Err(format!("it cannot map VLAN {vlan} to a VXLAN network"));
+    }
+    if !facts.has_lags
+        && let Some(lag) = wanted.lags.keys().next()
+    {
+        return Err(format!("it cannot group links, as in {lag}"));
+    }
+    Ok(())
+}

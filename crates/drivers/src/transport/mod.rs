@@ -1,0 +1,3 @@
+//! Ways to reach a device that several drivers share.
+
+pub(crate) mod ssh;

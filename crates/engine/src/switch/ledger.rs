@@ -1,0 +1,276 @@
+//! The ledger of switch ports: what was read of each, what is in use anywhere, and what somebody changed behind our back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use drivers::switch::{MARK, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni};
+use model::fabric::{PortUse, Switch, SwitchPort};
+use model::net::{Network, VlanId};
+use model::{Id, Object, Timestamp};
+use serde_json::json;
+use store::{Batch, Facts, Query, Severity, StoreError};
+
+use super::{Found, render};
+use crate::runtime::{Cx, Fault, Look, Next};
+
+/// Counts changes of what switch ports are to be: what is remembered of a smaller count is out of date.
+pub(super) const WISHES: &str = "fabric";
+/// Found changed again within this time after it was set right, a port is contested.
+const CONTESTED_SECONDS: f64 = 600.0;
+
+/// What is in use on the fabric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct InUse {
+    /// The VLANs that some switch port is to carry.
+    pub(crate) wanted: BTreeSet<VlanId>,
+    /// The VLANs that networks hold, those in quarantine too.
+    pub(crate) held: BTreeSet<VlanId>,
+    /// What VLANs are called on switches.
+    pub(crate) names: BTreeMap<VlanId, String>,
+    /// The VXLAN networks that VLANs are mapped to.
+    pub(crate) vnis: BTreeMap<VlanId, Vni>,
+    /// The VLAN of isolated ports.
+    pub(crate) isolation: Option<VlanId>,
+}
+
+/// What was in use when the wishes had that count.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<Option<(i64, Arc<InUse>)>>);
+
+/// What is in use now.
+pub(crate) async fn in_use(cx: &Cx) -> Result<Arc<InUse>, Fault> {
+    let count = cx.store.counter(WISHES).await?;
+    let known = cx.in_use.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((at, known)) = known
+        && at == count
+    {
+        return Ok(known);
+    }
+    let number = |text: &str| text.trim_start_matches('0').parse().ok().and_then(VlanId::new);
+    let wanted = cx.store.linked_values::<SwitchPort>("vlan").await?.iter().filter_map(|it| number(it)).collect();
+    let mut fresh = InUse { wanted, isolation: Some(cx.config.fabric.isolation_vlan), ..InUse::default() };
+    for it in cx.store.allocations(&format!("vlan:{}", cx.config.fabric.physical_network)).await? {
+        let Some(vlan) = number(&it.value) else { continue };
+        fresh.held.insert(vlan);
+        let digits: String = it.holder.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+        fresh.names.insert(vlan, format!("{MARK}-{}", digits.to_ascii_lowercase()));
+        if let Some(vni) = vni(cx, &it.holder, vlan).await? {
+            fresh.vnis.insert(vlan, vni);
+        }
+    }
+    let fresh = Arc::new(fresh);
+    *cx.in_use.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((count, Arc::clone(&fresh)));
+    Ok(fresh)
+}
+
+/// The VXLAN network that a VLAN of the fabric is mapped to: that of the other segment of its network, if it has one.
+async fn vni(cx: &Cx, holder: &str, vlan: VlanId) -> Result<Option<Vni>, Fault> {
+    if !cx.switches.has_overlay() {
+        return Ok(None);
+    }
+    let Some(id) = Id::<Network>::parse(holder) else { return Ok(None) };
+    let Some(network) = cx.store.get(&id).await?.filter(|it| !it.is_deleting()) else { return Ok(None) };
+    let has_vlan = network.desired.segments.iter().any(|it| it.vlan_id() == Some(vlan));
+    let vxlan = network.desired.segments.iter().find(|it| it.network_type == model::net::NetworkType::Vxlan);
+    Ok(vxlan.filter(|_| has_vlan).and_then(|it| it.segmentation_id).and_then(Vni::new))
+}
+
+impl Cx {
+    /// The wish of a switch port changed: its switch is looked at, and the others if their uplinks are to carry other VLANs now.
+    pub(crate) async fn wake_for(&self, batch: Batch<Facts>, before: &PortUse, row: &Object<SwitchPort>) -> Result<Batch<Facts>, Fault> {
+        let (before, after) = (before.vlans(), row.desired.wanted.vlans());
+        let batch = batch.bump(WISHES).wake(&row.desired.switch);
+        let in_use = in_use(self).await?;
+        let mut spreads = after.difference(&before).any(|vlan| !in_use.wanted.contains(vlan));
+        for vlan in before.difference(&after) {
+            let users = Query::<SwitchPort>::new().linked("vlan", [vlan.to_string()]);
+            spreads |= self.store.count(&users).await? <= 1;
+        }
+        Ok(if spreads { self.wake_switches(batch).await? } else { batch })
+    }
+
+    /// All switches that are spoken to, asked to be looked at.
+    pub(crate) async fn wake_switches(&self, mut batch: Batch<Facts>) -> Result<Batch<Facts>, Fault> {
+        for switch in self.store.list(&Query::<Switch>::new()).await?.iter().filter(|it| it.desired.is_managed()) {
+            batch = batch.wake(&switch.id);
+        }
+        Ok(batch.bump(WISHES))
+    }
+
+    /// Only for the test that shows what reading back is good for: believes what was asked for.
+    #[cfg(debug_assertions)]
+    pub(super) async fn trust_commits(&self, rows: &[Object<SwitchPort>]) -> Result<(), Fault> {
+        if std::env::var_os("COFFERDAM_TEST_TRUST_COMMITS").is_none() {
+            return Ok(());
+        }
+        for row in rows {
+            let seen =
+                Reading { seen: Some(row.desired.wanted.clone()), note: String::new(), began: Timestamp::now(), reading: 0, drifted: true };
+            write_row(self, row, &seen).await?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(debug_assertions))]
+    #[expect(clippy::unused_async, reason = "there is nothing to wait for where commits are never believed")]
+    pub(super) async fn trust_commits(&self, _: &[Object<SwitchPort>]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A row that was proven and is not any more.
+pub(super) struct Drift {
+    pub(super) port: String,
+    text: String,
+}
+
+/// What one reading says of a row.
+struct Reading {
+    seen: Option<PortUse>,
+    note: String,
+    began: Timestamp,
+    reading: u64,
+    /// Whether the row was written in this look already: what is known of it is older.
+    drifted: bool,
+}
+
+/// What a port was seen to be, if that can be a proof, and words about it.
+fn seen_use(row: &Object<SwitchPort>, seen: &SwitchSeen) -> (Option<PortUse>, String) {
+    let port = &row.desired.port;
+    let is_saved = seen.ports.get(port).is_none_or(|it| !it.unsaved);
+    match seen.mode(port) {
+        SeenMode::Known(mode) if !is_saved => (None, format!("{mode}, but not after a restart of the switch")),
+        SeenMode::Known(mode) => match undeclared(mode, seen) {
+            Some(vlan) => (None, format!("{mode}, but VLAN {vlan} is not declared")),
+            None => (Some(render::usage(mode)), String::new()),
+        },
+        SeenMode::Foreign(what) => (None, what.clone()),
+        // A group that is not there reaches nobody.
+        SeenMode::Absent if row.desired.lag.is_some() => (Some(PortUse::Isolated), String::new()),
+        SeenMode::Absent => (None, "absent".into()),
+    }
+}
+
+/// A VLAN of the mode that the switch does not know, where VLANs are declared: its frames go nowhere.
+fn undeclared(mode: &PortMode, seen: &SwitchSeen) -> Option<VlanId> {
+    let declares = !seen.vlans.is_empty();
+    mode.vlans().into_iter().find(|vlan| declares && !seen.vlans.get(vlan).is_some_and(|it| it.running))
+}
+
+/// Rows that were proven before and are not any more: somebody changed the switch behind our back.
+pub(super) fn drift(rows: &[Object<SwitchPort>], seen: &SwitchSeen) -> Vec<Drift> {
+    rows.iter()
+        .filter(|row| row.proof().is_some())
+        .filter_map(|row| {
+            let (found, note) = seen_use(row, seen);
+            let drifted = found.as_ref() != Some(&row.desired.wanted);
+            let found = found.map_or(note, |it| render::mode(&it).to_string());
+            let text = format!("{}: wanted {}, found {found}", row.desired.port, render::mode(&row.desired.wanted));
+            drifted.then(|| Drift { port: row.desired.port.clone(), text })
+        })
+        .collect()
+}
+
+/// Drift is said, counted, and shown on the ports as it was found, even if it was repaired by now.
+pub(super) async fn note_drift(
+    cx: &Cx,
+    switch: &mut Object<Switch>,
+    rows: &[Object<SwitchPort>],
+    found: &Found,
+    reading: u64,
+) -> Result<(), Fault> {
+    let text = found.drift.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join("; ");
+    tracing::warn!(switch.name = %switch.id, drift = text, "the switch was changed behind our back");
+    let seen = &mut switch.observed;
+    let again = seen.drifted_at.is_some_and(|at| found.began.seconds_since(at) < CONTESTED_SECONDS);
+    seen.contested = if again { seen.contested.saturating_add(1) } else { 0 };
+    seen.drifts += 1;
+    seen.last_drift.clone_from(&text);
+    seen.drifted_at = Some(found.began);
+    let detail = json!({"drift": text, "reading": reading, "in_a_row": seen.contested});
+    let batch = cx.facts().observe(switch).history(&switch.id, Severity::Warning, "drift found by read-back", &detail);
+    cx.store.apply(batch).await?;
+    let before = found.before.as_ref().unwrap_or(&found.seen);
+    for row in rows.iter().filter(|row| found.drift.iter().any(|it| it.port == row.desired.port)) {
+        let (seen, note) = seen_use(row, before);
+        write_row(cx, row, &Reading { seen, note, began: found.began, reading, drifted: true }).await?;
+    }
+    Ok(())
+}
+
+/// Writes what was read of each row. A row that changed meanwhile is left alone: whoever changed it woke this switch again.
+pub(super) async fn record(cx: &Cx, rows: &[Object<SwitchPort>], wanted: &SwitchWanted, found: &Found, reading: u64) -> Result<(), Fault> {
+    for row in rows {
+        let (what, mut note) = seen_use(row, &found.seen);
+        if what.as_ref() != Some(&row.desired.wanted) && !row.observed.refused.is_empty() && !wanted.ports.contains_key(&row.desired.port) {
+            note = format!("the switch refused it: {}", row.observed.refused);
+        }
+        let drifted = found.drift.iter().any(|it| it.port == row.desired.port);
+        write_row(cx, row, &Reading { seen: what, note, began: found.began, reading, drifted }).await?;
+    }
+    Ok(())
+}
+
+async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<(), Fault> {
+    let same = |seen: &model::fabric::SwitchPortObserved| {
+        seen.generation == row.generation && seen.seen == it.seen && seen.note == it.note && seen.read_at.is_some()
+    };
+    if same(&row.observed) && !it.drifted {
+        return Ok(());
+    }
+    let Some(mut fresh) = cx.store.get(&row.id).await?.filter(|fresh| fresh.generation == row.generation) else { return Ok(()) };
+    if same(&fresh.observed) {
+        return Ok(());
+    }
+    let as_wanted = it.seen.as_ref() == Some(&fresh.desired.wanted);
+    let seen = &mut fresh.observed;
+    seen.seen.clone_from(&it.seen);
+    seen.note.clone_from(&it.note);
+    seen.generation = fresh.generation;
+    seen.read_at = Some(it.began);
+    seen.reading = it.reading;
+    if as_wanted {
+        seen.refused.clear();
+        seen.refused_at = None;
+    }
+    let mut batch = cx.facts().observe(&fresh);
+    if let Some(holder) = &fresh.desired.holder {
+        batch = batch.wake(holder);
+    }
+    match cx.store.apply(batch).await {
+        Ok(()) | Err(StoreError::Stale { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Rows of things that are made and taken away with their holders: ports of this host's own switch, and groups of links.
+pub(super) async fn forget_edge_ports(cx: &Cx, is_edge: bool, rows: &[Object<SwitchPort>], seen: &SwitchSeen) -> Result<(), Fault> {
+    let gone = |row: &&Object<SwitchPort>| {
+        (is_edge || row.desired.lag.is_some()) && render::is_left_over(row) && !seen.ports.contains_key(&row.desired.port)
+    };
+    for row in rows.iter().filter(gone) {
+        if let Some(fresh) = cx.store.get(&row.id).await?
+            && fresh.desired.holder.is_none()
+            && fresh.generation == row.generation
+        {
+            let mut batch = cx.facts().remove(&fresh);
+            if fresh.desired.lag.is_some() {
+                batch = batch.free_held(&crate::port::lag_pool(&fresh.desired.switch), fresh.id.as_str());
+            }
+            cx.store.apply(batch).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A switch that is to be forgotten is, once none of its ports is anybody's or in quarantine. Nothing on it is changed.
+pub(super) async fn remove(cx: &Cx, switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Look {
+    cx.switches.forget(switch.id.as_str());
+    if let Some(row) = rows.iter().find(|row| !row.is_free()) {
+        tracing::debug!(switch.name = %switch.id, switch.port = row.desired.port, "not forgotten yet: a port of it is not free");
+        return Ok(Next::Again(std::time::Duration::from_secs(5)));
+    }
+    let batch = rows.iter().fold(cx.facts().remove(switch), |batch, row| batch.remove(row));
+    cx.store.apply(batch.bump(WISHES)).await?;
+    Ok(Next::Gone)
+}

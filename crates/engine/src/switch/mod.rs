@@ -1,0 +1,191 @@
+//! Switches: one desired state, one diff, one commit, one read-back.
+//!
+//! What a switch is to be follows from the ledger of switch ports alone: its own rows, and for its uplinks the VLANs that any row
+//! anywhere wants. The queue has one piece of work for each switch, so whatever is wished while a commit is under way goes into the next
+//! one together. Every look reads the switch in full, so a look that finds a difference nobody asked for has found drift.
+
+mod breaker;
+mod ledger;
+mod registry;
+mod render;
+mod split;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use drivers::switch::{Difference, PortMode, SeenMode, Switch as Driver, SwitchError, SwitchSeen, SwitchWanted, differs};
+use model::fabric::{DriftPolicy, Switch, SwitchPort};
+use model::net::VlanId;
+use model::{Object, Timestamp};
+use store::Query;
+
+use crate::runtime::{Cx, Look, Next};
+pub(crate) use ledger::Remembered;
+pub use registry::Unseal;
+pub(crate) use registry::{Registry, declare_all};
+
+/// How many differences are shown of a switch.
+const SHOWN: usize = 50;
+
+pub(crate) async fn reconcile(cx: &Cx) -> Look {
+    let Some(switch) = cx.load::<Switch>().await? else {
+        cx.switches.forget(&cx.claim.id);
+        return Ok(Next::Gone);
+    };
+    let rows = cx.store.list(&Query::<SwitchPort>::new().column("switch", [switch.id.to_string()])).await?;
+    if switch.is_deleting() {
+        return ledger::remove(cx, &switch, &rows).await;
+    }
+    if !switch.desired.is_managed() {
+        // Its ports stay as they are, and in the ledger. Whoever changes that wakes us.
+        cx.switches.forget(switch.id.as_str());
+        return Ok(Next::Gone);
+    }
+    if let Some(wait) = breaker::is_open(&switch) {
+        return Ok(Next::Again(wait));
+    }
+    let driver = match cx.switches.get(cx, &switch) {
+        Ok(driver) => driver,
+        Err(error) => return breaker::failed(cx, switch, &error).await,
+    };
+    look(cx, switch, &*driver, &rows).await
+}
+
+async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
+    let in_use = ledger::in_use(cx).await?;
+    let site = render::Site::new(cx, &switch, &in_use);
+    let mut wanted = render::render(&site, rows);
+    let began = Timestamp::now();
+    // With nothing on its way a reading is enough; it is then the cheapest look there is. Where drift is only reported it has to be
+    // known before anything is written.
+    let has_wishes = rows.iter().any(|row| row.proof().is_none() && !wanted.remove.contains(&row.desired.port));
+    let looks_first = !has_wishes || switch.desired.drift == DriftPolicy::Report;
+    if looks_first {
+        let seen = match driver.observe().await {
+            Ok(seen) => seen,
+            Err(error) => return breaker::failed(cx, switch, &error).await,
+        };
+        let drift = ledger::drift(rows, &seen);
+        if switch.desired.drift == DriftPolicy::Report {
+            render::leave_alone(&mut wanted, &drift);
+        }
+        if !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
+            let found = Found { before: None, seen, began, committed: false, drift };
+            return conclude(cx, switch, driver, rows, &wanted, found).await;
+        }
+    }
+    let began = Timestamp::now();
+    match driver.ensure(&wanted).await {
+        Ok(ensured) => {
+            let drift = ledger::drift(rows, &ensured.before);
+            let found = Found { before: Some(ensured.before), seen: ensured.after, began, committed: ensured.committed, drift };
+            conclude(cx, switch, driver, rows, &wanted, found).await
+        }
+        Err(SwitchError::Rejected { reason, .. }) => {
+            cx.trust_commits(rows).await?;
+            split::without_the_refused(cx, switch, driver, rows, wanted, &reason).await
+        }
+        Err(error) => {
+            cx.trust_commits(rows).await?;
+            breaker::failed(cx, switch, &error).await
+        }
+    }
+}
+
+/// What came of a look.
+struct Found {
+    /// What the switch was before it was set, if it was.
+    before: Option<SwitchSeen>,
+    /// What it was read as last.
+    seen: SwitchSeen,
+    /// When the reading that counts began, at the latest.
+    began: Timestamp,
+    /// Whether anything was written.
+    committed: bool,
+    /// Rows that were proven before and are not any more.
+    drift: Vec<ledger::Drift>,
+}
+
+/// Writes what was seen into the ledger and says when to look again.
+async fn conclude(
+    cx: &Cx,
+    switch: Object<Switch>,
+    driver: &dyn Driver,
+    rows: &[Object<SwitchPort>],
+    wanted: &SwitchWanted,
+    found: Found,
+) -> Look {
+    let Some(mut fresh) = cx.load::<Switch>().await? else { return Ok(Next::Gone) };
+    let left = differs(wanted, &found.seen, &driver.facts());
+    let reading = fresh.observed.reading + 1;
+    if !found.drift.is_empty() {
+        ledger::note_drift(cx, &mut fresh, rows, &found, reading).await?;
+        fresh = cx.load::<Switch>().await?.unwrap_or(fresh);
+    }
+    cx.trust_commits(rows).await?;
+    ledger::record(cx, rows, wanted, &found, reading).await?;
+    ledger::forget_edge_ports(cx, cx.is_edge(&switch), rows, &found.seen).await?;
+    if found.committed {
+        let set: Vec<String> =
+            found.before.iter().flat_map(|before| differs(wanted, before, &driver.facts())).map(|it| it.to_string()).take(SHOWN).collect();
+        tracing::info!(switch.name = %switch.id, changes = set.join("; "), "switch was set and read back");
+    }
+    let before = fresh.observed.clone();
+    let seen = &mut fresh.observed;
+    seen.read_at = Some(found.began);
+    seen.reading = reading;
+    seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
+    seen.uplink_vlans = uplink_vlans(&fresh.desired.uplinks, &found.seen);
+    seen.differences = left.iter().map(ToString::to_string).take(SHOWN).collect();
+    let others = found.seen.lags.iter().filter(|(_, it)| !it.is_ours);
+    seen.others_lags = others.map(|(name, _)| name.clone()).collect();
+    seen.foreign = render::in_the_way(wanted, &found.seen);
+    seen.fault = if left.is_empty() { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };
+    seen.failures = if left.is_empty() { 0 } else { seen.failures.saturating_add(1) };
+    seen.retry_at = None;
+    seen.commits += u64::from(found.committed);
+    if found.drift.is_empty() && found.before.is_none() {
+        seen.contested = 0;
+    }
+    seen.host_key = driver.host_key().or_else(|| seen.host_key.take());
+    let next = if left.is_empty() || switch.desired.drift == DriftPolicy::Report {
+        cx.drift_interval()
+    } else {
+        let wait = breaker::pause(fresh.observed.failures);
+        if before.fault != fresh.observed.fault {
+            tracing::warn!(switch.name = %switch.id, why = fresh.observed.fault, "switch is not as wanted, looking again");
+        }
+        wait
+    };
+    cx.store.apply(cx.facts().observe(&fresh)).await?;
+    Ok(Next::Again(next))
+}
+
+fn uplink_vlans(uplinks: &BTreeSet<String>, seen: &SwitchSeen) -> Option<BTreeSet<VlanId>> {
+    let carried = uplinks.iter().map(|uplink| match seen.mode(uplink) {
+        SeenMode::Known(PortMode::Trunk { tagged, .. }) => tagged.clone(),
+        _ => BTreeSet::new(),
+    });
+    carried.reduce(|so_far, vlans| so_far.intersection(&vlans).copied().collect())
+}
+
+impl Cx {
+    /// How long until a switch of which nothing is known to have changed is read again: the interval, more or less a tenth, so that
+    /// switches do not all come due at once.
+    pub(crate) fn drift_interval(&self) -> Duration {
+        let whole = Duration::from_secs(u64::from(self.config.fabric.drift_interval_seconds.max(1)));
+        let mut byte = [0_u8; 2];
+        // Without randomness they come due at once; that is no more than unpleasant.
+        let _ok = getrandom::fill(&mut byte);
+        whole.mul_f64(0.9 + 0.2 * f64::from(u16::from_le_bytes(byte)) / f64::from(u16::MAX))
+    }
+
+    fn is_edge(&self, switch: &Object<Switch>) -> bool {
+        self.config.edge.as_ref().is_some_and(|edge| edge.switch == switch.id.as_str())
+    }
+}
+
+/// The names of the ports that a difference is about.
+fn names(differences: &[Difference]) -> BTreeSet<String> {
+    differences.iter().filter_map(Difference::port).map(str::to_owned).collect()
+}

@@ -1,0 +1,139 @@
+//! The open switches: each is opened when it is first looked at, and anew when it was declared otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use drivers::switch::{Login, Overlay, Switch as Driver, SwitchConfig, SwitchError, Trust};
+use model::fabric::{Declared, Switch, SwitchDesired};
+use model::{Id, Object, Secret};
+use store::{Batch, Query, Store, StoreError};
+
+use crate::config::{FabricConfig, FabricSwitch};
+use crate::runtime::{Cx, EngineError};
+
+/// Opens what was sealed for the store; `None` if it was not sealed here.
+pub type Unseal = dyn Fn(&str) -> Option<Secret> + Send + Sync;
+
+/// The open switches.
+pub(crate) struct Registry {
+    open: RwLock<BTreeMap<String, (SwitchConfig, Arc<dyn Driver>)>>,
+    /// The secrets of switches of the configuration file; those are never stored.
+    of_file: BTreeMap<String, BTreeMap<String, Secret>>,
+    unseal: Arc<Unseal>,
+}
+
+impl Registry {
+    /// # Errors
+    /// A file with a secret cannot be read.
+    pub(crate) fn new(config: &FabricConfig, unseal: Arc<Unseal>) -> Result<Self, SwitchError> {
+        let mut of_file = BTreeMap::new();
+        for it in &config.switches {
+            of_file.insert(it.name.clone(), it.secrets().map_err(|reason| unusable(&it.name, reason))?);
+        }
+        Ok(Self { open: RwLock::default(), of_file, unseal })
+    }
+
+    /// The driver of a switch.
+    pub(crate) fn get(&self, cx: &Cx, switch: &Object<Switch>) -> Result<Arc<dyn Driver>, SwitchError> {
+        let config = self.config(cx, switch)?;
+        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).get(switch.id.as_str()).cloned();
+        if let Some((_, driver)) = known.filter(|(opened_as, _)| *opened_as == config) {
+            return Ok(driver);
+        }
+        let driver: Arc<dyn Driver> = Arc::from(drivers::switch::open(config.clone())?);
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(switch.id.to_string(), (config, Arc::clone(&driver)));
+        Ok(driver)
+    }
+
+    /// The switch is not spoken to any more.
+    pub(crate) fn forget(&self, name: &str) {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether some open switch maps VLANs to VXLAN networks.
+    pub(crate) fn has_overlay(&self) -> bool {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().any(|(config, _)| config.overlay.is_some())
+    }
+
+    fn config(&self, cx: &Cx, switch: &Object<Switch>) -> Result<SwitchConfig, SwitchError> {
+        let it = &switch.desired;
+        let secret = |name: &str| -> Result<Option<Secret>, SwitchError> {
+            if it.declared == Declared::File {
+                return Ok(self.of_file.get(switch.id.as_str()).and_then(|of| of.get(name)).cloned());
+            }
+            let sealed = it.sealed.get(name);
+            let opened = sealed.map(|sealed| (self.unseal)(sealed).ok_or(())).transpose();
+            opened.map_err(|()| SwitchError::Config {
+                switch: switch.id.to_string(),
+                reason: format!("its {name} was sealed with a key that is not here any more: set it again"),
+            })
+        };
+        Ok(SwitchConfig {
+            name: switch.id.to_string(),
+            driver: it.driver.clone(),
+            endpoint: it.endpoint.clone(),
+            bridge: it.bridge.clone(),
+            isolation_vlan: cx.config.fabric.isolation_vlan,
+            login: Login {
+                username: it.username.clone(),
+                password: secret("password")?,
+                private_key: secret("private_key")?,
+                enable_password: secret("enable_password")?,
+            },
+            trust: Trust {
+                host_key: it.host_key.clone().or_else(|| switch.observed.host_key.clone()),
+                on_first_use: it.trust_on_first_use,
+                ca: it.ca.clone(),
+                certificate: it.certificate.clone(),
+                key: secret("key")?,
+            },
+            overlay: it.overlay.as_ref().map(|it| Overlay { vtep: it.vtep.clone(), bgp_as: it.bgp_as }),
+        })
+    }
+}
+
+fn unusable(switch: &str, reason: String) -> SwitchError {
+    SwitchError::Config { switch: switch.to_owned(), reason }
+}
+
+/// Writes the switches of the configuration file into the store, and which of the stored ones it has no more.
+pub(crate) async fn declare_all(store: &Store, config: &FabricConfig) -> Result<(), EngineError> {
+    for it in &config.switches {
+        declare(store, it).await?;
+    }
+    for mut it in store.list(&Query::<Switch>::new()).await? {
+        if it.desired.declared == Declared::File && !config.switches.iter().any(|of_file| of_file.name == it.id.as_str()) {
+            tracing::warn!(switch.name = %it.id, "the configuration has this switch no more: its ports stay as they are, and in the ledger");
+            it.desired.declared = Declared::Withdrawn;
+            store.apply(Batch::wishes().want(&it).wake(&it.id)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn declare(store: &Store, it: &FabricSwitch) -> Result<(), EngineError> {
+    let Some(id) = Id::<Switch>::parse(&it.name) else {
+        return Err(unusable(&it.name, "its name has other characters than letters, digits, '.', '_', ':' and '-'".into()).into());
+    };
+    if !drivers::switch::DRIVERS.contains(&it.driver.as_str()) {
+        return Err(unusable(&it.name, format!("no driver is called {:?}", it.driver)).into());
+    }
+    let desired: SwitchDesired = it.desired().map_err(|reason| unusable(&it.name, reason))?;
+    // Several replicas may do this at once: whoever comes second finds it done.
+    for _ in 0..10 {
+        let batch = match store.get(&id).await? {
+            Some(found) if found.desired == desired => return Ok(()),
+            Some(mut found) => {
+                found.desired = desired.clone();
+                Batch::wishes().want(&found).wake(&id)
+            }
+            None => Batch::wishes().create(&Object::new(id.clone(), None, it.name.clone(), desired.clone())).wake(&id),
+        };
+        match store.apply(batch).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (StoreError::Stale { .. } | StoreError::Exists { .. })) => tracing::debug!(%error, "declared elsewhere meanwhile"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

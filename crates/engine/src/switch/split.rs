@@ -1,0 +1,98 @@
+//! A switch refused a commit: the ports it does not take are found, and the others get what they want.
+
+use std::time::Duration;
+
+use drivers::switch::{Switch as Driver, SwitchError, SwitchWanted, differs};
+use model::fabric::{Switch, SwitchPort};
+use model::{Object, Timestamp};
+use store::StoreError;
+use tokio::time::Instant;
+
+use super::{Found, breaker, conclude, ledger, names};
+use crate::runtime::{Cx, Fault, Look};
+
+/// How long may be searched in one look; what was not tried by then is tried in the next.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Halves what is to be set until each part is taken or is a single port that is not; those are remembered as refused.
+pub(super) async fn without_the_refused(
+    cx: &Cx,
+    switch: Object<Switch>,
+    driver: &dyn Driver,
+    rows: &[Object<SwitchPort>],
+    wanted: SwitchWanted,
+    reason: &str,
+) -> Look {
+    let until = Instant::now() + LIMIT;
+    let began = Timestamp::now();
+    let seen = match driver.observe().await {
+        Ok(seen) => seen,
+        Err(error) => return breaker::failed(cx, switch, &error).await,
+    };
+    let drift = ledger::drift(rows, &seen);
+    let differing: Vec<String> =
+        names(&differs(&wanted, &seen, &driver.facts())).into_iter().filter(|it| wanted.ports.contains_key(it)).collect();
+    let mut last = seen;
+    let mut committed = false;
+    let mut refused: Vec<(String, String)> = Vec::new();
+    // Isolating comes first and alone: what is only to be closed must not wait for what is to be opened.
+    let (close, open): (Vec<String>, Vec<String>) =
+        differing.iter().cloned().partition(|port| wanted.ports.get(port).is_some_and(|it| it.mode == drivers::switch::PortMode::Isolated));
+    let mut parts = vec![open, close];
+    while let Some(part) = parts.pop().filter(|_| Instant::now() < until) {
+        if part.is_empty() {
+            continue;
+        }
+        let mut narrowed = wanted.clone();
+        narrowed.ports.retain(|port, _| !differing.contains(port) || part.contains(port));
+        match driver.ensure(&narrowed).await {
+            Ok(ensured) => {
+                last = ensured.after;
+                committed |= ensured.committed;
+            }
+            Err(SwitchError::Rejected { reason, .. }) => match part.as_slice() {
+                [port] => refused.push((port.clone(), reason)),
+                more => {
+                    let (first, second) = more.split_at(more.len() / 2);
+                    parts.extend([second.to_vec(), first.to_vec()]);
+                }
+            },
+            Err(error) => return breaker::failed(cx, switch, &error).await,
+        }
+    }
+    if refused.is_empty() && !committed {
+        // It is not the ports.
+        return breaker::failed(cx, switch.clone(), &SwitchError::Rejected { switch: switch.id.to_string(), reason: reason.to_owned() })
+            .await;
+    }
+    for (port, why) in &refused {
+        tracing::warn!(switch.name = %switch.id, switch.port = port, why, "the switch does not take what is wanted of this port");
+        note(cx, rows, port, why).await?;
+    }
+    // What was read after the last part that was taken may be older than a refused part, half of which may be in force: read anew.
+    let began = if refused.is_empty() {
+        began
+    } else {
+        let began = Timestamp::now();
+        last = match driver.observe().await {
+            Ok(seen) => seen,
+            Err(error) => return breaker::failed(cx, switch, &error).await,
+        };
+        began
+    };
+    let found = Found { before: None, seen: last, began, committed, drift };
+    conclude(cx, switch, driver, rows, &wanted, found).await
+}
+
+async fn note(cx: &Cx, rows: &[Object<SwitchPort>], port: &str, why: &str) -> Result<(), Fault> {
+    let Some(row) = rows.iter().find(|row| row.desired.port == port) else { return Ok(()) };
+    let Some(mut fresh) = cx.store.get(&row.id).await?.filter(|it| it.generation == row.generation) else { return Ok(()) };
+    fresh.observed.refused = why.to_owned();
+    fresh.observed.refused_at = Some(Timestamp::now());
+    fresh.observed.generation = fresh.generation;
+    fresh.observed.seen = None;
+    match cx.store.apply(cx.facts().observe(&fresh)).await {
+        Ok(()) | Err(StoreError::Stale { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
