@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("api", &["identity", "model", "net", "network", "pki", "policy", "store"]),
     ("attest", &[]),
     ("cofferdam", &["agent", "api", "drivers", "engine", "identity", "lab", "model", "net", "network", "pki", "policy", "store"]),
-    ("drivers", &["model", "net", "pki"]),
+    ("drivers", &["lab", "model", "net", "pki"]),
     ("engine", &["attest", "drivers", "model", "net", "pki", "store"]),
     ("identity", &["model"]),
     ("lab", &["model", "net"]),

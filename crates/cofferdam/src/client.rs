@@ -24,7 +24,7 @@ pub struct Server {
     #[arg(long, env = "OS_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// The identity service to log in at.
-    #[arg(long, env = "OS_AUTH_URL", required_unless_present = "url")]
+    #[arg(long, env = "OS_AUTH_URL")]
     auth_url: Option<String>,
     #[arg(long, env = "OS_USERNAME")]
     username: Option<String>,

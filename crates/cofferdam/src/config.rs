@@ -55,6 +55,12 @@ impl Config {
         if let Some(provisioning) = &self.provisioning {
             anyhow::ensure!(!inside(provisioning.vlan), "provisioning.vlan lies within fabric.vlan_range");
             anyhow::ensure!(provisioning.vlan != self.fabric.isolation_vlan, "provisioning.vlan is fabric.isolation_vlan");
+            if let Some(own) = provisioning.vlans {
+                let apart = own.last < range.first || range.last < own.first;
+                anyhow::ensure!(apart, "provisioning.vlans overlap fabric.vlan_range");
+                let within = |vlan| own.first <= vlan && vlan <= own.last;
+                anyhow::ensure!(!within(self.fabric.isolation_vlan), "fabric.isolation_vlan lies within provisioning.vlans");
+            }
             anyhow::ensure!(provisioning.cidr.contains(&provisioning.address), "provisioning.address is not in provisioning.cidr");
         }
         if let Some(edge) = &self.edge {
@@ -133,6 +139,8 @@ mod tests {
     fn contradictions_are_refused() {
         for (from, to) in [
             ("vlan = 99", "vlan = 150"),
+            ("vlan = 99", "vlan = 99\nvlans = \"199:250\""),
+            ("vlan = 99", "vlan = 99\nvlans = \"4000:4094\""),
             ("isolation_vlan = 4094", "isolation_vlan = 99"),
             ("switch = \"edge\"", "switch = \"x\""),
             ("172.30.0.1", "10.0.0.1"),

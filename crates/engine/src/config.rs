@@ -225,6 +225,10 @@ pub struct EdgeConfig {
 pub struct ProvisioningConfig {
     /// Its VLAN.
     pub vlan: VlanId,
+    /// VLANs of which each job takes one for itself while its ramdisk runs, instead of sharing `vlan` with all others. Without them
+    /// ramdisks of different tenants' machines share a network: for fabrics on which VLANs are scarce.
+    #[serde(default)]
+    pub vlans: Option<VlanRange>,
     /// Its addresses.
     pub cidr: ipnet::Ipv4Net,
     /// Ours on it.

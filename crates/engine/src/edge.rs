@@ -1,36 +1,18 @@
-//! This host's own attachments: to the provisioning network, and to each cluster's network.
+//! This host's own attachments: to the provisioning networks, and to each cluster's network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use drivers::edge::{EdgeAttachment, ensure_attachment};
-use model::net::{
-    AllocationPool, Binding, FixedIp, Network, NetworkDesired, Port, PortDesired, Segment, Subnet, SubnetDesired, ip_key, vlan_key,
-};
+use model::net::{AllocationPool, Binding, FixedIp, Network, NetworkDesired, Port, PortDesired, Segment, Subnet, ip_key};
 use model::{Id, Object};
-use net::Netns;
 use serde_json::json;
-use store::StoreError;
 
-use crate::config::ProvisioningConfig;
-use crate::runtime::{Cx, Fault, Look, Next};
+use crate::runtime::{Cx, Fault};
 
-/// The name of this work in the queue.
-pub(crate) const PROVISIONING: &str = "provisioning";
 /// `device_owner` of the control plane's own ports.
 pub(crate) const ACCESS_OWNER: &str = "network:cofferdam-access";
 /// Packets of this size pass everywhere.
 const MTU: u16 = 1500;
-
-/// The ids of the provisioning network and its subnet.
-pub(crate) fn provisioning_ids() -> (Id<Network>, Id<Subnet>) {
-    (Id::derived("provisioning/network"), Id::derived("provisioning/subnet"))
-}
-
-/// The namespace this host is attached to the provisioning network in.
-pub(crate) fn provisioning_netns(cx: &Cx) -> Result<Netns, Fault> {
-    netns(cx, &provisioning_ids().0).map(|name| Netns::named(&name))
-}
 
 /// The name of the namespace of an attachment to a network.
 pub(crate) fn netns(cx: &Cx, network: &Id<Network>) -> Result<String, Fault> {
@@ -131,56 +113,6 @@ pub(crate) async fn attach(cx: &Cx, port: &Object<Port>, prefix: u8, address6: O
 pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
     bytes?.try_into().ok()
-}
-
-/// The provisioning network exists and this host is on it.
-pub(crate) async fn reconcile_provisioning(cx: &Cx) -> Look {
-    let Some(config) = cx.config.provisioning.clone() else {
-        return Ok(Next::Again(Duration::from_secs(3600)));
-    };
-    let (network_id, subnet_id) = provisioning_ids();
-    let port_id: Id<Port> = Id::derived("provisioning/access");
-    if cx.store.get(&network_id).await?.is_none() {
-        make_provisioning(cx, &config, &network_id, &subnet_id, &port_id).await?;
-    }
-    let Some(port) = cx.store.get(&port_id).await? else {
-        return Err(Fault::outside("the provisioning network has no access port"));
-    };
-    attach(cx, &port, config.cidr.prefix_len(), config.address6.map(|it| (it, 64))).await?;
-    Ok(Next::Again(Duration::from_secs(30)))
-}
-
-async fn make_provisioning(
-    cx: &Cx,
-    config: &ProvisioningConfig,
-    network_id: &Id<Network>,
-    subnet_id: &Id<Subnet>,
-    port_id: &Id<Port>,
-) -> Result<(), Fault> {
-    let segment = Segment::vlan(&cx.config.fabric.physical_network, config.vlan);
-    let network = Object::new(network_id.clone(), None, "provisioning", network(segment, "ramdisks of machines being deployed or erased"));
-    let (_, pool) = usual_layout(config.cidr);
-    let subnet = SubnetDesired { allocation_pools: vec![pool], ..SubnetDesired::new(network_id.clone(), ipnet::IpNet::V4(config.cidr)) };
-    let subnet = Object::new(subnet_id.clone(), None, "provisioning", subnet);
-    let mac = mac(port_id);
-    let address = IpAddr::V4(config.address);
-    let desired = port(network_id, subnet_id, address, &mac, ACCESS_OWNER, "", access_binding(cx, port_id)?);
-    let access = Object::new(port_id.clone(), None, "control plane on the provisioning network", desired);
-    let batch = cx
-        .facts()
-        .hold(&format!("vlan:{}", cx.config.fabric.physical_network), &vlan_key(config.vlan), network_id.as_str())
-        .hold(&format!("ip:{subnet_id}"), &ip_key(address), port_id.as_str())
-        .hold(&format!("mac:{network_id}"), &mac, port_id.as_str())
-        .create(&network)
-        .create(&subnet)
-        .create(&access)
-        .wake(port_id);
-    match cx.store.apply(batch).await {
-        Err(StoreError::Taken { pool, value }) => {
-            Err(Fault::Outside(format!("the provisioning network cannot be made: {value} of {pool} is taken")))
-        }
-        other => Ok(other?),
-    }
 }
 
 /// A network on a segment.

@@ -22,6 +22,7 @@ mod node_action;
 mod outside;
 mod port;
 mod power;
+mod provisioning;
 mod runtime;
 mod switch;
 

@@ -19,7 +19,7 @@ use crate::console::Consoles;
 use crate::image_cache::ImageCache;
 use crate::outside::{Outside, World};
 use crate::power::Metrics;
-use crate::{allocation, boot, cluster, console, edge, network, node, node_action, port, power, switch};
+use crate::{allocation, boot, cluster, console, network, node, node_action, port, power, provisioning, switch};
 
 /// Pieces of work done at once. Most of them wait for somebody outside: a BMC that does not answer holds one place for as long as its
 /// deadline, and is looked at ever more seldom.
@@ -28,6 +28,8 @@ const WORKERS: usize = 256;
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How long one look may take; every call inside it has a shorter deadline of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long a look at a switch may take: some need half a minute for each of reading, committing and saving.
+const SWITCH_LIMIT: Duration = Duration::from_secs(600);
 /// How often in a row one piece of work is gone on with before others have their turn.
 const STRIDE: u32 = 16;
 /// How long a round over all machines may take.
@@ -229,7 +231,7 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
             }
         }
     }
-    let mut batch = Batch::wishes().wake_named(edge::PROVISIONING, edge::PROVISIONING).wake_named(power::SYNC, power::SYNC);
+    let mut batch = Batch::wishes().wake_named(provisioning::PROVISIONING, provisioning::PROVISIONING).wake_named(power::SYNC, power::SYNC);
     batch = kind::<Switch>(store, batch).await?;
     batch = ports(store, batch).await?;
     batch = kind::<Network>(store, batch).await?;
@@ -286,7 +288,11 @@ fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
 
 async fn one(shared: &Arc<Shared>, claim: Claim) {
     let cx = Cx { shared: Arc::clone(shared), claim };
-    let limit = if cx.claim.kind == power::SYNC { ROUND_LIMIT } else { LOOK_LIMIT };
+    let limit = match cx.claim.kind.as_str() {
+        power::SYNC => ROUND_LIMIT,
+        Switch::NAME => SWITCH_LIMIT,
+        _ => LOOK_LIMIT,
+    };
     // What can go on at once does so under the same lease: giving it back and taking it again are two writes.
     let look = async {
         for _ in 0..STRIDE {
@@ -346,7 +352,7 @@ async fn reconcile(cx: &Cx) -> Look {
         Allocation::NAME => allocation::reconcile(cx).await,
         power::SYNC => power::sync(cx).await,
         Cluster::NAME => cluster::reconcile(cx).await,
-        edge::PROVISIONING => edge::reconcile_provisioning(cx).await,
+        provisioning::PROVISIONING => provisioning::reconcile(cx).await,
         // Woken by name although nothing is ever done for it: children that only their owners act on.
         Subnet::NAME | SwitchPort::NAME => Ok(Next::Gone),
         other => {

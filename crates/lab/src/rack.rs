@@ -351,7 +351,7 @@ impl Rack {
             ));
         }
         text.push_str(&format!(
-            "\n[edge]\nswitch = {}\nnetns = {}\nnetns_prefix = {}\n\n[provisioning]\nvlan = 99\ncidr = \"172.30.0.0/24\"\naddress = \"172.30.0.1\"\n",
+            "\n[edge]\nswitch = {}\nnetns = {}\nnetns_prefix = {}\n\n[provisioning]\nvlan = 99\nvlans = \"3000:3063\"\ncidr = \"172.30.0.0/24\"\naddress = \"172.30.0.1\"\n",
             quoted(&self.edge.name),
             quoted(&self.edge.netns),
             quoted(&format!("{}n-", prefix(&self.name)))

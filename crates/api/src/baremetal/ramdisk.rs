@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::request::Parts;
-use model::baremetal::{AgentSession, AgentSessionDesired, BaremetalPort, Interface, Node, Phase};
+use model::baremetal::{AgentSession, AgentSessionDesired, BaremetalPort, Interface, Node, OnNetwork, Phase};
 use model::{Id, Object, Secret, Timestamp};
 use serde_json::{Value, json};
 use store::{Batch, Query, StoreError};
@@ -42,6 +42,7 @@ pub(super) struct Knock {
     pub minor: Minor,
     pub base: String,
     provisioning: bool,
+    network: Option<OnNetwork>,
 }
 
 impl FromRequestParts<Arc<App>> for Knock {
@@ -56,14 +57,19 @@ impl FromRequestParts<Arc<App>> for Knock {
             minor: parts.extensions.get::<Minor>().copied().unwrap_or(Minor(RANGE.min.1)),
             base: super::base(app, &parts.headers),
             provisioning: parts.extensions.get::<Provisioning>().is_some(),
+            network: parts.extensions.get::<OnNetwork>().cloned(),
         })
     }
 }
 
 impl Knock {
-    /// Whether the node's agent may ask by this listener.
-    pub(super) fn reaches(&self, node: &Object<Node>) -> bool {
-        self.provisioning || is_unplugged(node)
+    /// Whether the node's agent may ask by this listener: from the network its ramdisk is plugged into, and from no other.
+    pub(super) async fn reaches(&self, node: &Object<Node>) -> Result<bool, Failure> {
+        let Some(OnNetwork(network)) = self.network.as_ref().filter(|_| !is_unplugged(node)) else {
+            return Ok(self.provisioning || is_unplugged(node));
+        };
+        let Some(port) = &node.observed.ramdisk_port else { return Ok(false) };
+        Ok(self.app.store.get(port).await?.is_some_and(|port| port.desired.network_id == *network))
     }
 
     /// The node with these cards and this id, whichever are given: all that are known must be of one node.
@@ -78,7 +84,10 @@ impl Knock {
         if ports.iter().any(|port| port.desired.node_id != id) || (!addresses.is_empty() && ports.is_empty()) {
             return Ok(None);
         }
-        Ok(self.app.store.get(&id).await?.filter(|node: &Object<Node>| awaits_agent(node) && self.reaches(node)))
+        match self.app.store.get(&id).await? {
+            Some(node) if awaits_agent(&node) && self.reaches(&node).await? => Ok(Some(node)),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -300,7 +309,7 @@ pub(super) async fn heartbeat(knock: Knock, Path(ident): Path<String>, Json(body
     let store = &knock.app.store;
     for _ in 0..crate::race::RACES {
         let node = named(&knock.app, &ident).await?;
-        if !knock.reaches(&node) {
+        if !knock.reaches(&node).await? {
             return Err(Failure::not_found("Node", &ident));
         }
         let session = store.get(&session_id(&node)?).await?;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, put as on_put};
 use axum::{Json, Router};
@@ -33,7 +34,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// PUT …/switches/{id}/read: has the engine read the switch as soon as it can.
-async fn read(ask: Ask, Path(id): Path<String>) -> Result<(StatusCode, Json<Value>), Failure> {
+async fn read(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<(StatusCode, Json<Value>), Failure> {
+    if !body.is_empty() {
+        return Err(Failure::BadRequest("A request to read a switch has no body".into()));
+    }
     let switch = permitted::<Switch>(&ask, &id, "read_switch").await?;
     ask.app.store.apply(Batch::wishes().wake(&switch.id)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"switch": {"id": switch.id, "read_at": moment(switch.observed.read_at)}}))))

@@ -43,14 +43,7 @@ pub struct Ngs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: At,
-}
-
-/// Where to declare them.
-#[derive(Args)]
-struct At {
-    #[command(flatten)]
-    server: Option<Server>,
+    server: Server,
 }
 
 /// What is shown of a switch: whether there are secrets, never which.
@@ -143,8 +136,7 @@ impl Ngs {
 
     /// Declares them, as far as that is possible; what came of each.
     async fn declare(&self, found: &[Found]) -> anyhow::Result<Vec<(String, Result<&'static str, String>)>> {
-        let server = self.server.server.as_ref().context("--auth-url (OS_AUTH_URL) or --url with --token is needed to declare switches")?;
-        let session = server.open().await?;
+        let session = self.server.open().await?;
         let mut out = Vec::new();
         for it in found {
             if session.try_get(&format!("{ROOT}/switches/{}", encoded(&it.name))).await?.is_success() {
@@ -162,7 +154,7 @@ impl Ngs {
 
     async fn run(self) -> anyhow::Result<Said> {
         let text = std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
-        let read = ngs::read(&text).map_err(|why| anyhow::anyhow!("{}: {why}", self.file.display()))?;
+        let read = ngs::read(&text, model::fabric::DRIVERS).map_err(|why| anyhow::anyhow!("{}: {why}", self.file.display()))?;
         let mut well = read.left_out.is_empty();
         let mut told = String::new();
         let rows: Vec<Value> = read.found.iter().map(shown).collect();

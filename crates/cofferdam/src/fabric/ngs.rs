@@ -141,15 +141,15 @@ fn unquoted(value: &str) -> &str {
     inside('"').or_else(|| inside('\'')).unwrap_or(value)
 }
 
-/// Reads all switches of an ini.
+/// Reads all switches of an ini, for these drivers.
 ///
 /// # Errors
 /// It is no ini.
-pub(super) fn read(text: &str) -> Result<Read, String> {
+pub(super) fn read(text: &str, drivers: &[&str]) -> Result<Read, String> {
     let mut out = Read::default();
     for section in sections(text)? {
         let name = section.name.clone();
-        match taken(section) {
+        match taken(section, drivers) {
             Ok(found) => out.found.push(found),
             Err(why) => out.left_out.push((name, why)),
         }
@@ -188,7 +188,7 @@ fn driver(device_type: &str) -> Result<&'static str, String> {
 ///
 /// # Errors
 /// It cannot be one: why.
-fn taken(section: Section) -> Result<Found, String> {
+fn taken(section: Section, drivers: &[&str]) -> Result<Found, String> {
     let mut options = section.options;
     let mut take = |name: &str| options.remove(name).filter(|it| !it.is_empty());
     if Id::<()>::parse(&section.name).is_none() {
@@ -196,7 +196,7 @@ fn taken(section: Section) -> Result<Found, String> {
     }
     let device_type = take("device_type").unwrap_or_default();
     let driver = driver(&device_type)?;
-    if !model::fabric::DRIVERS.contains(&driver) {
+    if !drivers.contains(&driver) {
         return Err(format!("{device_type} would be the driver {driver}, which there is not"));
     }
     let (ip, host) = (take("ip"), take("host"));
@@ -315,6 +315,48 @@ ngs_allowed_ports = Ethernet1,
             let why = sections(wrong).unwrap_err();
             assert!(why.starts_with(line) && !why.contains("hunter2"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_taken_over_and_what_is_otherwise_is_said() {
+        let read = read(INI, &["arista_eos"]).unwrap();
+        assert_eq!(read.left_out, []);
+        let [leaf] = read.found.as_slice() else { panic!("{read:?}") };
+        assert_eq!((leaf.name.as_str(), leaf.driver.as_str(), leaf.endpoint.as_str()), ("leaf-1", "arista_eos", "ssh:10.0.0.11:22"));
+        assert_eq!((leaf.switch_id.as_str(), leaf.username.as_str()), ("00:53:00:0a:0b:0c", "neutron"));
+        assert_eq!(leaf.uplinks, ["Ethernet1/48".to_owned(), "Port-Channel1".to_owned()].into());
+        assert_eq!(
+            (leaf.password.as_ref().unwrap().reveal(), leaf.enable_password.as_ref().unwrap().reveal()),
+            ("p@ss:word=1", "enable me")
+        );
+        assert_eq!(
+            leaf.notes,
+            [
+                "conn_timeout: no equivalent",
+                "ngs_allowed_ports: only ports of ours are ever written; take these: Ethernet1, Ethernet2",
+                "ngs_batch_requests: what is wished while a commit is under way always goes into the next one together",
+                "ngs_port_default_vlan: a port that is let go is isolated, not put on VLAN 666",
+            ]
+        );
+        assert!(!format!("{read:?}").contains("p@ss") && !format!("{read:?}").contains("enable me"));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_left_out_with_a_reason() {
+        let section = |more: &str| format!("[genericswitch:x y]\ndevice_type = netmiko_sonic\nip = ::1\n[genericswitch:x]\n{more}\n");
+        for (more, why) in [
+            ("ip = 10.0.0.1", "no device_type"),
+            ("device_type = netmiko_cumulus\nip = 10.0.0.1", "NVUE only"),
+            ("device_type = netmiko_cisco_ios\nip = 10.0.0.1", "driver cisco_ios, which there is not"),
+            ("device_type = netmiko_sonic", "neither ip nor host"),
+            ("device_type = netmiko_sonic\nip = 10.0.0.1\nport = ssh", "no number"),
+        ] {
+            let left = read(&section(more), &["sonic"]).unwrap().left_out;
+            assert!(left[0].1.contains("its name") && left[1].1.contains(why), "{left:?}");
+        }
+        let v6 = read("[genericswitch:x]\ndevice_type = netconf_openconfig\nhost = fd00::1\n", &["netconf_openconfig"]).unwrap();
+        assert_eq!(v6.found[0].endpoint, "ssh:[fd00::1]:830");
+        assert!(v6.found[0].notes.iter().any(|it| it.contains("nobody would log in")));
     }
 
     #[test]

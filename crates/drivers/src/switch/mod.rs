@@ -185,7 +185,7 @@ pub trait Switch: Send + Sync {
 }
 
 /// The drivers.
-pub const DRIVERS: &[&str] = &["arista_eos", "cisco_ios", "cisco_nxos", "frr_linux", "ovs_ssh", "ovsdb"];
+pub const DRIVERS: &[&str] = &["arista_eos", "aruba_aoscx", "cisco_ios", "cisco_nxos", "cumulus_nvue", "dell_os10", "frr_linux", "hpe_comware", "huawei_vrp", "juniper_junos", "mellanox_mlnxos", "nokia_srl", "ovs_ssh", "ovsdb", "sonic"];
 
 /// What a group of links of this number is called on switches of a driver; `None` if they have none.
 pub fn lag_name(driver: &str, number: u16) -> Option<String> {

@@ -106,8 +106,8 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
     check(wanted, facts, isolation)?;
     let differences = differs(wanted, seen, facts);
     let mut out = Plan { save: facts.saves && !differences.is_empty(), ..Plan::default() };
-    let (mut isolate, mut let_go, mut declare, mut open, mut take_up, mut last) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut isolate, mut let_go, mut declare, mut close, mut open, mut take_up, mut last) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for it in differences {
         match it {
             Difference::Port { port, seen: SeenMode::Absent, .. } if !wanted.lags.contains_key(&port) => {
@@ -118,7 +118,12 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
                 take_up.push(Change::Uplink { port, add: tagged, remove: BTreeSet::new(), seen });
             }
             Difference::Port { port, wanted: Some(mode), seen } => {
-                let list = if mode == PortMode::Isolated { &mut isolate } else { &mut open };
+                let list = match (&mode, &seen) {
+                    // A group that is not there yet cannot be isolated before it is made.
+                    (PortMode::Isolated, SeenMode::Absent) => &mut close,
+                    (PortMode::Isolated, _) => &mut isolate,
+                    _ => &mut open,
+                };
                 list.push(Change::SetPort { port, mode, seen });
             }
             Difference::Description { port, wanted } => last.push(Change::Describe { port, text: wanted }),
@@ -135,7 +140,8 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
                 let found = seen.as_ref().filter(|it| it.running);
                 let named = found.is_some_and(|it| it.name.as_ref().is_none_or(|name| *name == wanted.name || !it.is_ours()));
                 if found.is_none() || !named {
-                    declare.push(Change::AddVlan { vlan, name: wanted.name });
+                    // The isolation VLAN is there before a port is put into it.
+                    if vlan == isolation { &mut first } else { &mut declare }.push(Change::AddVlan { vlan, name: wanted.name });
                 }
                 let mapped = found.and_then(|it| it.vni);
                 if mapped != wanted.vni {
@@ -154,7 +160,7 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
     }
     // A port joins a group before the group is opened, else the group opens on fewer links than wanted.
     open.sort_by_key(|it| !matches!(it, Change::SetPort { mode: PortMode::Member { .. }, .. }));
-    out.changes = [isolate, let_go, declare, open, take_up, last].concat();
+    out.changes = [first, isolate, let_go, declare, close, open, take_up, last].concat();
     Ok(out)
 }
 

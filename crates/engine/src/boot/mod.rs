@@ -10,11 +10,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use drivers::Fut;
 use drivers::boot::dhcp::{DhcpServer, Lease, Leases};
@@ -23,39 +23,71 @@ use drivers::boot::radv::Advertiser;
 use drivers::boot::tftp::TftpServer;
 use model::Id;
 use model::Object;
-use model::baremetal::{Node, Phase, ProvisionState};
+use model::baremetal::{Node, OnNetwork, Phase, ProvisionState};
 use model::image_compute::{Image, ImageStatus};
-use model::net::{Port, PortStatus};
+use model::net::{Network, Port, PortStatus, VlanId};
 use net::Netns;
 use store::{Query, StoreError};
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::config::ProvisioningConfig;
 use crate::edge;
 use crate::image_cache::Progress;
+use crate::provisioning;
 use crate::runtime::Shared;
 
 const RETRY: Duration = Duration::from_millis(300);
 const BIOS_FILE: &str = "undionly.kpxe";
 const UEFI_FILE: &str = "snponly.efi";
 
-/// Serves until `stop` turns true; starts again whenever the namespace or a socket went away.
+/// Serves on every provisioning network that is in use, until `stop` turns true.
 pub(crate) async fn serve(shared: Arc<Shared>, agent_api: Router, mut stop: watch::Receiver<bool>) {
     let (Some(config), Some(edge)) = (shared.config.provisioning.clone(), shared.config.edge.clone()) else {
         return;
     };
-    let netns = Netns::named(&format!("{}{}", edge.netns_prefix, edge::provisioning_ids().0.short()));
     let files = Arc::new(boot_files(&config).await);
-    let mut said = String::new();
+    let mut running: BTreeMap<VlanId, AbortHandle> = BTreeMap::new();
+    let mut tasks = JoinSet::new();
     while !*stop.borrow() {
-        let ended = tokio::select! {
-            ended = all(&shared, &config, &netns, &files, agent_api.clone()) => ended,
+        match provisioning::in_use(&shared).await {
+            Ok(segments) => {
+                // Nobody is left on a network whose segment nobody holds.
+                running.retain(|vlan, task| {
+                    let stays = segments.iter().any(|it| it.vlan == *vlan);
+                    if !stays {
+                        task.abort();
+                    }
+                    stays
+                });
+                for segment in segments {
+                    running.entry(segment.vlan).or_insert_with(|| {
+                        let (netns, network) = (segment.netns(&edge), segment.network.clone());
+                        let site = Site { shared: Arc::clone(&shared), config: config.clone(), files: Arc::clone(&files), network };
+                        let agent_api = agent_api.clone().layer(Extension(OnNetwork(segment.network.clone())));
+                        tasks.spawn(serve_one(Arc::new(site), netns, agent_api))
+                    });
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not see which provisioning networks are in use"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            // Those that were aborted; the others never end.
+            Some(_) = tasks.join_next() => {}
             _ = stop.changed() => return,
-        };
-        if let Err(error) = ended {
+        }
+    }
+}
+
+/// Serves on one network; starts again whenever the namespace or a socket went away.
+async fn serve_one(site: Arc<Site>, netns: Netns, agent_api: Router) {
+    let mut said = String::new();
+    loop {
+        if let Err(error) = all(&site, &netns, agent_api.clone()).await {
             let text = error.to_string();
             if text != said {
-                tracing::info!(why = text, "the boot services are not up yet");
+                tracing::info!(why = text, network.id = %site.network, "the boot services are not up yet");
                 said = text;
             }
         }
@@ -78,28 +110,22 @@ async fn boot_files(config: &ProvisioningConfig) -> BTreeMap<String, Bytes> {
     files
 }
 
-async fn all(
-    shared: &Arc<Shared>,
-    config: &ProvisioningConfig,
-    netns: &Netns,
-    files: &Arc<BTreeMap<String, Bytes>>,
-    agent_api: Router,
-) -> std::io::Result<()> {
+async fn all(site: &Arc<Site>, netns: &Netns, agent_api: Router) -> std::io::Result<()> {
+    let (config, files) = (&site.config, &site.files);
     let dhcp = DhcpServer::bind(netns, "eth0")?;
     let tftp = TftpServer::bind(netns, IpAddr::V4(config.address), 69, Arc::clone(files))?;
     let http = net::tcp_listen(netns, SocketAddr::new(IpAddr::V4(config.address), config.http_port))?;
-    tracing::info!(address = %config.address, "DHCP, TFTP and HTTP are up on the provisioning network");
-    let site = Arc::new(Site { shared: Arc::clone(shared), config: config.clone(), files: Arc::clone(files) });
+    tracing::info!(address = %config.address, network.id = %site.network, "DHCP, TFTP and HTTP are up on the provisioning network");
     let router = Router::new()
         .route("/boot/{mac}", get(script))
         .route("/ipxe/{file}", get(loader))
         .route("/images/{node}/{image}", get(image))
-        .with_state(Arc::clone(&site))
+        .with_state(Arc::clone(site))
         .merge(agent_api)
         .into_make_service_with_connect_info::<SocketAddr>();
-    let other_family = other_family(&site, config, netns, files, router.clone());
+    let other_family = other_family(site, config, netns, files, router.clone());
     tokio::select! {
-        ended = dhcp.run(Arc::<Site>::clone(&site)) => ended,
+        ended = dhcp.run(Arc::<Site>::clone(site)) => ended,
         ended = tftp.run() => ended,
         ended = async { axum::serve(http, router).await } => ended,
         ended = other_family => ended,
@@ -136,15 +162,16 @@ struct Site {
     shared: Arc<Shared>,
     config: ProvisioningConfig,
     files: Arc<BTreeMap<String, Bytes>>,
+    /// The network that is served: what is on another is not seen from here.
+    network: Id<Network>,
 }
 
 impl Site {
     /// The port on the provisioning network of a machine that may boot now, with its machine.
     async fn booting(&self, mac: &str) -> Result<Option<(Object<Port>, Object<Node>)>, StoreError> {
-        let (network, _) = edge::provisioning_ids();
         let store = &self.shared.store;
-        let ports =
-            store.list(&Query::<Port>::new().column("network_id", [network.to_string()]).column("mac_address", [mac.to_owned()])).await?;
+        let on_it = Query::<Port>::new().column("network_id", [self.network.to_string()]);
+        let ports = store.list(&on_it.column("mac_address", [mac.to_owned()])).await?;
         let Some(port) = ports.into_iter().find(|it| it.observed.status == PortStatus::Active) else {
             return Ok(None);
         };
@@ -167,6 +194,10 @@ impl Site {
     /// Whether a request comes from the machine that has this port.
     fn is_from(&self, port: &Object<Port>, from: SocketAddr) -> bool {
         let from = from.ip().to_canonical();
+        // The same addresses are given on every segment.
+        if port.desired.network_id != self.network {
+            return false;
+        }
         port.desired.fixed_ips.iter().any(|it| it.ip_address == from)
             || self.address6(&port.desired.mac_address).is_some_and(|it| IpAddr::V6(it) == from)
     }

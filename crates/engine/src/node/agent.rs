@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{MAX_BOOTS, Machine, SOON, WAIT};
 use crate::boot::medium;
-use crate::edge;
 use crate::outside::Agent;
+use crate::provisioning;
 use crate::runtime::{Fault, Look, Next};
 
 /// How long an agent may be silent before its machine is looked after, in seconds.
@@ -220,8 +220,14 @@ impl Machine<'_> {
     }
 
     /// The namespace its agent is reached from.
-    fn netns(&self) -> Result<Netns, Fault> {
-        if self.is_wired() { edge::provisioning_netns(self.cx) } else { Ok(Netns::host()) }
+    async fn netns(&self) -> Result<Netns, Fault> {
+        if !self.is_wired() {
+            return Ok(Netns::host());
+        }
+        let edge =
+            self.cx.config.edge.as_ref().ok_or_else(|| Fault::outside("this host has no edge switch ([edge] in the configuration)"))?;
+        let segment = provisioning::of_node(self.cx, &self.node.id).await?;
+        segment.map(|it| it.netns(edge)).ok_or_else(|| Fault::outside("its ramdisk is on no provisioning network"))
     }
 
     /// Its agent, with the list of what it was told.
@@ -233,7 +239,8 @@ impl Machine<'_> {
         let Some(url) = desired.callback_url.clone() else {
             return Ok(Err(Silence::Agent));
         };
-        let agent = self.cx.outside.agent(&url, desired.token.clone(), desired.verify_ca.clone(), self.netns()?).map_err(Fault::outside)?;
+        let agent =
+            self.cx.outside.agent(&url, desired.token.clone(), desired.verify_ca.clone(), self.netns().await?).map_err(Fault::outside)?;
         match agent.commands().await {
             Ok(commands) => Ok(Ok(Spoken { agent, commands })),
             Err(error @ (AgentError::Unreachable { .. } | AgentError::Timeout { .. })) => {

@@ -13,7 +13,7 @@ use store::{Query, Severity};
 
 use super::{FAILING_LIMIT, Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
-use crate::{edge, inspection};
+use crate::{edge, inspection, provisioning};
 
 /// Under this name a card says which port it was chosen for.
 const TENANT_VIF: &str = "tenant_vif_port_id";
@@ -77,6 +77,7 @@ impl Machine<'_> {
             Err(reason) => self.wait(&reason, WAIT).await,
             Ok(proven) if deleting => self.release_instance(proven).await,
             Ok(_) => {
+                self.cx.store.apply(provisioning::free(self.cx.facts(), &self.node.id)).await?;
                 self.node.observed.ramdisk_port = None;
                 let tenants = matches!(self.node.observed.state, ProvisionState::Unrescuing)
                     || (self.node.observed.state == ProvisionState::Servicing && self.node.observed.job.steps.is_empty());
@@ -242,8 +243,12 @@ impl Machine<'_> {
                 self.wait(&reason, WAIT).await
             }
             None => {
-                let (network, subnet) = edge::provisioning_ids();
-                let Some(subnet) = self.cx.store.get(&subnet).await? else {
+                let segment = match provisioning::take(self.cx, &self.node.id).await? {
+                    Ok(segment) => segment,
+                    Err(why) => return self.wait(&why, WAIT).await,
+                };
+                let network = segment.network;
+                let Some(subnet) = self.cx.store.get(&segment.subnet).await? else {
                     return self.wait("the provisioning network is not there yet", WAIT).await;
                 };
                 let address = edge::next_address(self.cx, &subnet).await?;
@@ -289,6 +294,7 @@ impl Machine<'_> {
         if let Some(session) = self.session().await? {
             self.cx.store.apply(self.cx.facts().remove(&session)).await?;
         }
+        self.cx.store.apply(provisioning::free(self.cx.facts(), &self.node.id)).await?;
         let seen = &mut self.node.observed;
         seen.ramdisk_port = None;
         seen.command = None;

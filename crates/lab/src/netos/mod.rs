@@ -9,6 +9,8 @@ pub mod device;
 pub mod faults;
 pub mod os;
 mod ssh;
+#[cfg(test)]
+mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};

@@ -1,9 +1,16 @@
 //! What an operating system has to say for itself. One file for each below `os/`.
 
+mod arista_eos;
+mod cisco_ios;
+mod cisco_nxos;
+mod cli;
+mod cumulus_nvue;
+mod grammar;
 mod juniper_junos;
 mod registry;
 mod shell;
 mod sonic;
+mod text;
 mod vtysh;
 
 use std::pin::Pin;
@@ -191,13 +198,17 @@ pub trait Os: Send + Sync {
 }
 
 /// The operating systems that there are.
-pub const NAMES: &[&str] = &["juniper_junos", "sonic"];
+pub const NAMES: &[&str] = &["arista_eos", "cisco_ios", "cisco_nxos", "cumulus_nvue", "juniper_junos", "sonic"];
 
 /// The operating system of this name.
 pub fn find(name: &str) -> Option<Arc<dyn Os>> {
     match name {
+        "cisco_nxos" => Some(Arc::new(cli::CliOs(Arc::new(cisco_nxos::Nxos)))),
+        "arista_eos" => Some(Arc::new(cli::CliOs(Arc::new(arista_eos::Eos)))),
+        "cisco_ios" => Some(Arc::new(cli::CliOs(Arc::new(cisco_ios::Ios)))),
         "juniper_junos" => Some(Arc::new(juniper_junos::Junos)),
         "sonic" => Some(Arc::new(sonic::Sonic)),
+        "cumulus_nvue" => Some(Arc::new(cumulus_nvue::Cumulus)),
         _ => None,
     }
 }

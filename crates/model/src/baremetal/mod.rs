@@ -66,3 +66,7 @@ impl Kind for AgentSession {
     type Observed = ();
     const COLUMNS: &'static [Column<Self>] = &[];
 }
+
+/// Put on requests of agents by who serves a provisioning network: the network they came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnNetwork(pub crate::Id<crate::net::Network>);

@@ -254,7 +254,8 @@ impl Reading {
             seen.ports.insert(name, PortSeen { mode, description, unsaved: false });
         }
         for (vlan, vni) in self.vlans {
-            let automatic = || self.automatic.contains(&vlan).then(|| Vni::new(u32::from(vlan.get()).saturating_add(self.offset))).flatten();
+            let automatic =
+                || self.automatic.contains(&vlan).then(|| Vni::new(u32::from(vlan.get()).saturating_add(self.offset))).flatten();
             seen.vlans.insert(vlan, VlanSeen { name: None, vni: vni.or_else(automatic), running: true, saved: false });
         }
         seen

@@ -61,12 +61,16 @@ pub(super) struct Link {
     pub(super) mode: Mode,
     /// Its VLAN in access mode.
     pub(super) access: Option<VlanId>,
-    /// The VLAN of untagged frames in trunk mode. It counts only if it is among `allowed`.
+    /// The VLAN of untagged frames in trunk mode.
     pub(super) native: Option<VlanId>,
+    /// Whether `native` counts even if it is not among `allowed`.
+    pub(super) native_counts: bool,
     /// Whether untagged frames are dropped in trunk mode whatever `native` is.
     pub(super) drops_untagged: bool,
     /// What it carries in trunk mode; `None`: all.
     pub(super) allowed: Option<BTreeSet<VlanId>>,
+    /// What it carries tagged in a mode of both tagged and untagged frames that is not trunk mode, where there is one.
+    pub(super) hybrid: BTreeSet<VlanId>,
     /// The group it belongs to, with how it says that they find together.
     pub(super) group: Option<(String, Option<LagProtocol>)>,
     /// How the links of this group find together, where the group says so itself.
@@ -89,7 +93,7 @@ impl Link {
 
     fn trunk(&self) -> PortMode {
         let mut tagged = self.allowed.clone().unwrap_or_else(blocks::all_vlans);
-        let native = self.native.filter(|it| !self.drops_untagged && tagged.remove(it));
+        let native = self.native.filter(|it| !self.drops_untagged && (tagged.remove(it) || self.native_counts));
         PortMode::Trunk { native, tagged }
     }
 
@@ -211,6 +215,9 @@ pub(super) trait Os: Send + Sync + 'static {
     /// What lines begin with that make an interface something else than any of our modes, and lines of a former mode that stay.
     const ODD: &'static [&'static str];
 
+    /// Whether what a trunk carried tagged is to be taken away by name before it becomes something else.
+    const TRUNK_STAYS: bool = false;
+
     /// What a port and a group are of which no line is there.
     fn fresh(&self, _blocks: &[Block<'_>]) -> (Link, Link) {
         (Link::fresh(), Link::fresh())
@@ -223,6 +230,9 @@ pub(super) trait Os: Send + Sync + 'static {
             None => Default::default(),
         }
     }
+
+    /// Draws the sum of what all lines of an interface said.
+    fn sum_up(&self, _link: &mut Link) {}
 
     /// Takes up what one line of an interface says.
     fn line(&self, link: &mut Link, line: &str);
@@ -267,9 +277,9 @@ pub(super) trait Os: Send + Sync + 'static {
     /// The lines that make a port, shut and switched, a member of a group.
     fn join(&self, out: &mut Vec<String>, lag: &str, around: &Around<'_>);
 
-    /// The line that makes a port leave the group it may be in.
-    fn part(&self) -> &'static str {
-        "no channel-group"
+    /// The line that makes a port leave the group.
+    fn part(&self, _lag: &str) -> String {
+        "no channel-group".to_owned()
     }
 
     /// The lines inside the group's block that set how its links find together, where the group says so itself.
@@ -400,6 +410,7 @@ fn parse<T: Os>(os: &T, answers: &[String], site: Site<'_>) -> Result<SwitchSeen
         return Err(format!("the answer to {:?} names no interface", T::SHOW.first().unwrap_or(&"")));
     }
     links.retain(|_, it| !it.hidden);
+    links.values_mut().for_each(|it| os.sum_up(it));
     let mut out = SwitchSeen { vlans, ..SwitchSeen::default() };
     for (port, link) in &links {
         let group_is_shut = link.group.as_ref().and_then(|(lag, _)| links.get(lag)).is_some_and(|it| it.shut);
@@ -496,8 +507,13 @@ fn set_port<T: Os>(os: &T, out: &mut Vec<String>, port: &str, mode: &PortMode, s
                 SeenMode::Foreign(odd) => odd.as_str(),
                 _ => "",
             };
-            if !is_group::<T>(port) && (matches!(seen, SeenMode::Known(PortMode::Member { .. })) || odd.starts_with("member of")) {
-                out.push(os.part().to_owned());
+            let lag = match seen {
+                SeenMode::Known(PortMode::Member { lag }) => Some(lag.as_str()),
+                _ => odd.strip_prefix("member of ").and_then(|it| it.split("; ").next()),
+            };
+            out.extend(lag.filter(|_| !is_group::<T>(port)).map(|it| os.part(it)));
+            if let (true, SeenMode::Known(PortMode::Trunk { native, tagged })) = (T::TRUNK_STAYS, seen) {
+                os.retag(out, *native, &BTreeSet::new(), tagged);
             }
             os.make_switched(out, odd.starts_with("routed"));
             for line in odd.split("; ").filter(|it| is_odd::<T>(it)) {
@@ -539,7 +555,7 @@ fn add_lag<T: Os>(os: &T, out: &mut Vec<String>, lag: &str, protocol: LagProtoco
     let is_member = |mode: &SeenMode| matches!(mode, SeenMode::Known(PortMode::Member { lag: of }) if of == lag);
     let members = || around.seen.ports.iter().filter(|(port, it)| is_member(&it.mode) && !is_set(port)).map(|(port, _)| port);
     for port in members() {
-        out.extend([os.open(port), "shutdown".to_owned(), os.part().to_owned(), T::EXIT.to_owned()]);
+        out.extend([os.open(port), "shutdown".to_owned(), os.part(lag), T::EXIT.to_owned()]);
     }
     let written = around.seen.ports.get(lag).map(|it| it.description.as_str()).filter(|it| it.starts_with(MARK));
     let mut text = written.unwrap_or(MARK).to_owned();

@@ -43,8 +43,7 @@ const DIALECT: Dialect = Dialect {
     commit_seconds: 180,
 };
 
-const FACTS: Facts =
-    Facts { isolates_by: IsolatesBy::Shutdown, declares_vlans: true, has_vni: true, has_lags: true, saves: false };
+const FACTS: Facts = Facts { isolates_by: IsolatesBy::Shutdown, declares_vlans: true, has_vni: true, has_lags: true, saves: false };
 
 /// What physical switching ports are called, before the `-`.
 const MEDIA: &[&str] = &["fe", "ge", "mge", "xe", "et"];
@@ -76,8 +75,7 @@ impl Family for JuniperJunos {
 
     fn render(&self, changes: &[Change], seen: &SwitchSeen, site: Site<'_>) -> Result<Vec<String>, String> {
         let mut out = Vec::new();
-        let mut names: BTreeMap<VlanId, String> =
-            seen.vlans.iter().filter_map(|(vlan, it)| Some((*vlan, it.name.clone()?))).collect();
+        let mut names: BTreeMap<VlanId, String> = seen.vlans.iter().filter_map(|(vlan, it)| Some((*vlan, it.name.clone()?))).collect();
         for change in changes {
             one(change, seen, site, &mut names, &mut out)?;
         }

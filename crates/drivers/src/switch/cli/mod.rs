@@ -5,20 +5,31 @@
 //! once.
 
 mod arista_eos;
+mod aruba_aoscx;
 mod blocks;
 mod cisco_ios;
 mod cisco_nxos;
+mod cumulus_nvue;
+mod dell_os10;
 pub(super) mod families;
 #[cfg(test)]
 mod family_checks;
 mod frr_linux;
+mod hpe_comware;
+mod huawei_vrp;
 mod interfaces;
+mod juniper_junos;
+mod link_type;
 mod linux;
+mod mellanox_mlnxos;
+mod nokia_srl;
 mod ovs_ssh;
 mod screen;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod setlines;
+mod sonic;
 pub(super) mod switch;
 mod switchport;
 

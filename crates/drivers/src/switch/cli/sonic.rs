@@ -200,9 +200,7 @@ impl Port {
             _ => None,
         };
         match known {
-            Some(PortMode::Access(vlan)) if self.odd.is_empty() && self.is_shut && vlan == isolation => {
-                SeenMode::Known(PortMode::Isolated)
-            }
+            Some(PortMode::Access(vlan)) if self.odd.is_empty() && self.is_shut && vlan == isolation => SeenMode::Known(PortMode::Isolated),
             Some(mode) if self.odd.is_empty() && !self.is_shut => SeenMode::Known(mode),
             _ => {
                 for (what, vlans) in [("untagged", &self.untagged), ("tagged", &self.tagged)] {
@@ -256,13 +254,7 @@ impl Former {
     }
 }
 
-fn one(
-    change: &Change,
-    seen: &SwitchSeen,
-    site: Site<'_>,
-    declared: &mut BTreeSet<VlanId>,
-    out: &mut Vec<String>,
-) -> Result<(), String> {
+fn one(change: &Change, seen: &SwitchSeen, site: Site<'_>, declared: &mut BTreeSet<VlanId>, out: &mut Vec<String>) -> Result<(), String> {
     let vtep = match site.overlay {
         Some(it) if !it.vtep.is_empty() => shell_name(&it.vtep)?,
         _ => "vtep",

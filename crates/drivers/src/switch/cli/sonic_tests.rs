@@ -148,9 +148,8 @@ impl Device {
     fn apply(&mut self, line: &str) {
         let words = shell_words(line);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let has_members = |tables: &Value, port: &str| {
-            tables["VLAN_MEMBER"].as_object().unwrap().keys().any(|it| it.ends_with(&format!("|{port}")))
-        };
+        let has_members =
+            |tables: &Value, port: &str| tables["VLAN_MEMBER"].as_object().unwrap().keys().any(|it| it.ends_with(&format!("|{port}")));
         let in_group = |tables: &Value, port: &str| {
             tables["PORTCHANNEL_MEMBER"].as_object().unwrap().keys().any(|it| it.ends_with(&format!("|{port}")))
         };
@@ -212,11 +211,18 @@ fn modes() -> impl Strategy<Value = PortMode> {
 }
 
 fn by_hand() -> impl Strategy<Value = Value> {
-    let port = prop_oneof![Just(json!({})), Just(json!({"admin_status": "up"})), Just(json!({"admin_status": "down", "mode": "routed"})),
-        Just(json!({"admin_status": "up", "mode": "access"})), Just(json!({"admin_status": "down"}))];
+    let port = prop_oneof![
+        Just(json!({})),
+        Just(json!({"admin_status": "up"})),
+        Just(json!({"admin_status": "down", "mode": "routed"})),
+        Just(json!({"admin_status": "up", "mode": "access"})),
+        Just(json!({"admin_status": "down"}))
+    ];
     let members = proptest::collection::btree_map(2u16..9, prop_oneof![Just("tagged"), Just("untagged")], 0..5);
     let interface = prop_oneof![
-        Just(json!({})), Just(json!({"Ethernet0": {}})), Just(json!({"Ethernet0": {"vrf_name": "VrfA"}, "Ethernet0|10.0.0.0/31": {}})),
+        Just(json!({})),
+        Just(json!({"Ethernet0": {}})),
+        Just(json!({"Ethernet0": {"vrf_name": "VrfA"}, "Ethernet0|10.0.0.0/31": {}})),
     ];
     let group = prop_oneof![Just(json!({})), Just(json!({"PortChannel7|Ethernet0": {}})), Just(json!({"PortChannel8|Ethernet0": {}}))];
     let above = prop_oneof![Just(json!({})), Just(json!({"Ethernet0.10": {"admin_status": "up"}}))];

@@ -11,9 +11,7 @@ use super::session::{Patience, Refusal, Session};
 use super::{Family, Site};
 use crate::Fut;
 use crate::switch::plan::plan;
-use crate::switch::{
-    Ensured, Facts, LagSeen, PortMode, PortSeen, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted, VlanSeen,
-};
+use crate::switch::{Ensured, Facts, PortMode, PortSeen, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted, VlanSeen};
 use crate::transport::ssh::SshTarget;
 
 /// Until the first prompt.
@@ -38,8 +36,26 @@ pub(in crate::switch) struct CliSwitch {
     target: SshTarget,
     /// Kept between calls, made again after any trouble. Locked during a call: one at a time.
     session: tokio::sync::Mutex<Option<Session>>,
-    /// How the caller spells ports, by their names on the switch.
-    spelled: Mutex<BTreeMap<String, String>>,
+    /// How the caller put it the last time.
+    words: Mutex<Words>,
+}
+
+/// How a caller puts what switches put otherwise: ports by other names, and modes that come to the same by other words.
+#[derive(Debug, Clone, Default)]
+struct Words {
+    /// Spellings by the names on the switch.
+    ports: BTreeMap<String, String>,
+    /// Modes as the caller says it, and as it is asked for, by the names on the switch.
+    modes: BTreeMap<String, (PortMode, PortMode)>,
+}
+
+/// Not all switches can be told these apart, or can be set so at all: a trunk of nothing lets nothing through, and one of a native VLAN
+/// only is a port in that VLAN.
+fn plain(mode: &PortMode) -> Option<PortMode> {
+    match mode {
+        PortMode::Trunk { native, tagged } if tagged.is_empty() => Some(native.map_or(PortMode::Isolated, PortMode::Access)),
+        _ => None,
+    }
 }
 
 impl CliSwitch {
@@ -47,7 +63,7 @@ impl CliSwitch {
     /// `Config`: see [`SshTarget::of`].
     pub(in crate::switch) fn new(config: SwitchConfig, family: Box<dyn Family>) -> Result<Self, SwitchError> {
         let target = SshTarget::of(&config)?;
-        Ok(Self { config, family, target, session: tokio::sync::Mutex::new(None), spelled: Mutex::new(BTreeMap::new()) })
+        Ok(Self { config, family, target, session: tokio::sync::Mutex::new(None), words: Mutex::default() })
     }
 
     fn site(&self) -> Site<'_> {
@@ -157,9 +173,9 @@ impl CliSwitch {
     }
 
     async fn apply(&self, wanted: &SwitchWanted) -> Result<Ensured, SwitchError> {
-        let (wanted, spelling) = self.named(wanted).map_err(|reason| self.rejected(reason))?;
-        if let Ok(mut spelled) = self.spelled.lock() {
-            spelled.clone_from(&spelling);
+        let (wanted, words) = self.named(wanted).map_err(|reason| self.rejected(reason))?;
+        if let Ok(mut last) = self.words.lock() {
+            last.clone_from(&words);
         }
         let mut kept = self.turn().await?;
         let mut session = self.session(&mut kept).await?;
@@ -184,7 +200,7 @@ impl CliSwitch {
         };
         kept.replace(session);
         let committed = !plan.is_empty();
-        Ok(Ensured { before: respelled(before, &spelling), after: respelled(after, &spelling), committed })
+        Ok(Ensured { before: words.put(before), after: words.put(after), committed })
     }
 
     async fn look(&self) -> Result<SwitchSeen, SwitchError> {
@@ -192,16 +208,16 @@ impl CliSwitch {
         let mut session = self.session(&mut kept).await?;
         let seen = self.read(&mut session).await?;
         kept.replace(session);
-        let spelling = self.spelled.lock().map(|it| it.clone()).unwrap_or_default();
-        Ok(respelled(seen, &spelling))
+        let words = self.words.lock().map(|it| it.clone()).unwrap_or_default();
+        Ok(words.put(seen))
     }
 
-    /// What is wanted by the switch's names, and the names that the caller spells otherwise.
-    fn named(&self, wanted: &SwitchWanted) -> Result<(SwitchWanted, BTreeMap<String, String>), String> {
-        let mut spelling: BTreeMap<String, String> = BTreeMap::new();
+    /// What is wanted in the switch's words, and the caller's where they are others.
+    fn named(&self, wanted: &SwitchWanted) -> Result<(SwitchWanted, Words), String> {
+        let mut words = Words::default();
         let mut name = |spelled: &String| {
             let name = self.family.port_name(spelled);
-            let first = spelling.entry(name.clone()).or_insert_with(|| spelled.clone());
+            let first = words.ports.entry(name.clone()).or_insert_with(|| spelled.clone());
             if first == spelled { Ok(name) } else { Err(format!("{first} and {spelled} are the same port")) }
         };
         let mut out = SwitchWanted { ports: BTreeMap::new(), uplinks: BTreeMap::new(), lags: BTreeMap::new(), ..wanted.clone() };
@@ -210,7 +226,12 @@ impl CliSwitch {
             if let PortMode::Member { lag } = &mut it.mode {
                 *lag = name(lag)?;
             }
-            out.ports.insert(name(spelled)?, it);
+            let name = name(spelled)?;
+            if let Some(plain) = plain(&it.mode) {
+                words.modes.insert(name.clone(), (it.mode, plain.clone()));
+                it.mode = plain;
+            }
+            out.ports.insert(name, it);
         }
         for (spelled, it) in &wanted.uplinks {
             out.uplinks.insert(name(spelled)?, it.clone());
@@ -219,8 +240,34 @@ impl CliSwitch {
             out.lags.insert(name(spelled)?, *it);
         }
         out.remove = wanted.remove.iter().map(&mut name).collect::<Result<_, _>>()?;
-        spelling.retain(|name, spelled| name != spelled);
-        Ok((out, spelling))
+        words.ports.retain(|name, spelled| name != spelled);
+        Ok((out, words))
+    }
+}
+
+impl Words {
+    /// What was seen, in the caller's words.
+    fn put(&self, seen: SwitchSeen) -> SwitchSeen {
+        let spelled = |name: String| self.ports.get(&name).cloned().unwrap_or(name);
+        let port = |name: &str, mut it: PortSeen| {
+            if let SeenMode::Known(mode) = &mut it.mode {
+                match self.modes.get(name) {
+                    Some((said, asked)) if mode == asked => mode.clone_from(said),
+                    _ => {}
+                }
+                if let PortMode::Member { lag } = mode {
+                    *lag = spelled(std::mem::take(lag));
+                }
+            }
+            it
+        };
+        let ports = seen.ports.into_iter().map(|(name, it)| {
+            let it = port(&name, it);
+            (spelled(name), it)
+        });
+        let ports = ports.collect();
+        let lags = seen.lags.into_iter().map(|(name, it)| (spelled(name), it)).collect();
+        SwitchSeen { ports, lags, ..seen }
     }
 }
 
@@ -277,7 +324,7 @@ fn chunks<'a>(lines: &'a [String], dialect: &super::Dialect, awaits: impl Fn(&st
 }
 
 /// Fills in what depends on the saved configuration too; `None`: what is in force is what is saved.
-fn complete(mut seen: SwitchSeen, saved: Option<&SwitchSeen>) -> SwitchSeen {
+pub(in crate::switch) fn complete(mut seen: SwitchSeen, saved: Option<&SwitchSeen>) -> SwitchSeen {
     let carried = |ports: &BTreeMap<String, PortSeen>| -> BTreeSet<VlanId> { ports.values().flat_map(carries).collect() };
     seen.carried.extend(carried(&seen.ports));
     let Some(saved) = saved else {
@@ -311,21 +358,4 @@ fn carries(port: &PortSeen) -> BTreeSet<VlanId> {
         SeenMode::Known(mode) => Some(mode.vlans()).filter(|it| it.len() < ALL_VLANS).unwrap_or_default(),
         SeenMode::Foreign(_) | SeenMode::Absent => BTreeSet::new(),
     }
-}
-
-/// The same with the caller's names of ports.
-fn respelled(seen: SwitchSeen, spelling: &BTreeMap<String, String>) -> SwitchSeen {
-    if spelling.is_empty() {
-        return seen;
-    }
-    let name = |name: String| spelling.get(&name).cloned().unwrap_or(name);
-    let port = |mut it: PortSeen| {
-        if let SeenMode::Known(PortMode::Member { lag }) = &mut it.mode {
-            *lag = name(std::mem::take(lag));
-        }
-        it
-    };
-    let ports = seen.ports.into_iter().map(|(key, it)| (name(key), port(it))).collect();
-    let lags: BTreeMap<String, LagSeen> = seen.lags.into_iter().map(|(key, it)| (name(key), it)).collect();
-    SwitchSeen { ports, lags, ..seen }
 }

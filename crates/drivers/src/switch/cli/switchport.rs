@@ -60,14 +60,14 @@ pub(super) fn line<T: Os>(spelling: &Spelling, link: &mut Link, line: &str) {
             "shutdown" => link.shut = true,
             "no shutdown" => link.shut = false,
             "switchport" => link.routed = false,
-            "no switchport" => link.routed = true,
+            "no switchport" | "no switchport force" => link.routed = true,
             _ => {}
         }
     }
 }
 
 /// What a trunk carries after another line about it.
-fn allowed(before: Option<BTreeSet<VlanId>>, list: &str) -> BTreeSet<VlanId> {
+pub(super) fn allowed(before: Option<BTreeSet<VlanId>>, list: &str) -> BTreeSet<VlanId> {
     let (verb, rest) = list.split_once(' ').unwrap_or((list, ""));
     let named = blocks::vlans(rest).unwrap_or_default();
     match verb {

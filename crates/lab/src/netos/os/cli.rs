@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::device::{Allowed, Committed, Config, Device, Membership, Mode, Port, Protocol, Rules, Vlan};
+use super::super::device::{Allowed, Committed, Config, Device, Membership, Mode, Port, Protocol, Rules};
 use super::super::faults::Then;
 use super::grammar::{self, Arg, Bad, Names};
 use super::{Answer, Login, Os, Session, Shape, Weight};
@@ -209,6 +209,12 @@ pub(super) trait Flavour: Names + Send + Sync + Sized + 'static {
     /// The name of the group of this number.
     fn group(&self, number: u32) -> String;
 
+    /// Whether an interface of this name is neither a port nor a group but something with lines of its own; and the mode for these.
+    fn pseudo(&self, name: &str) -> Option<At> {
+        let _ = name;
+        None
+    }
+
     /// Called before ports are put into VLANs that may not be there; answers what is said to it.
     fn referring(&self, config: &mut Config, vlan: u16) -> Result<String, String> {
         let _ = (config, vlan);
@@ -292,6 +298,14 @@ struct Candidate {
     config: Config,
     /// What was typed, with where.
     lines: Vec<(Vec<Spot>, String)>,
+}
+
+/// What a line means.
+struct Found {
+    at: At,
+    pattern: &'static str,
+    what: Do,
+    args: Vec<Arg>,
 }
 
 /// A session of an operating system with a command line.
@@ -394,14 +408,13 @@ impl<F: Flavour> Cli<F> {
         self.candidate = None;
     }
 
-    fn entries(&self, at: At) -> impl Iterator<Item = (&'static str, (&'static str, Do))> + use<F> {
-        let wanted = at;
+    fn entries(&self, wanted: At) -> impl Iterator<Item = (&'static str, &'static Entry)> + use<F> {
         let tables = self.flavour.table();
-        tables.iter().flat_map(|it| it.iter()).filter(move |(at, ..)| *at == wanted).map(|(_, pattern, what)| (*pattern, (*pattern, *what)))
+        tables.iter().flat_map(|it| it.iter()).filter(move |(at, ..)| *at == wanted).map(|entry| (entry.1, entry))
     }
 
     /// What a line means here.
-    fn resolve(&self, line: &str) -> Result<(&'static str, Do, Vec<Arg>), Bad> {
+    fn resolve(&self, line: &str) -> Result<Found, Bad> {
         let at = self.at();
         let trimmed = line.trim_start();
         let is_configuring = !matches!(at, At::User | At::Exec);
@@ -410,12 +423,12 @@ impl<F: Flavour> Cli<F> {
         if doing {
             places.extend([At::Exec, At::User]);
         } else {
-            places.push(at);
-            if is_configuring && at != At::Config {
-                places.push(At::Config);
-            }
-            if is_configuring && F::EXEC_ANYWHERE || at == At::Exec {
-                places.extend([At::Exec, At::User]);
+            places.extend(self.spots.iter().rev().map(|it| it.at).filter(|it| !matches!(it, At::User | At::Exec)));
+            match at {
+                At::User => places.push(At::User),
+                At::Exec => places.extend([At::Exec, At::User]),
+                _ if F::EXEC_ANYWHERE => places.extend([At::Exec, At::User]),
+                _ => {}
             }
         }
         let blanked;
@@ -431,7 +444,7 @@ impl<F: Flavour> Cli<F> {
         for place in merged(&places) {
             let entries = place.iter().flat_map(|at| self.entries(*at));
             match grammar::find(&*self.flavour, entries, line) {
-                Ok(((pattern, what), args)) => return Ok((pattern, what, args)),
+                Ok((&(at, pattern, what), args)) => return Ok(Found { at, pattern, what, args }),
                 Err(bad) => {
                     if worst.as_ref().is_none_or(|it| bad.nth > it.nth) {
                         worst = Some(bad);
@@ -448,10 +461,17 @@ impl<F: Flavour> Cli<F> {
             _ => (line, None),
         };
         let flavour = Arc::clone(&self.flavour);
-        let (pattern, what, args) = match self.resolve(command) {
+        let Found { at, pattern, what, args } = match self.resolve(command) {
             Ok(found) => found,
             Err(bad) => return Answer { status: 1, ..Answer::say(flavour.bad(self, command, &bad)) },
         };
+        if at != self.at()
+            && !matches!(what, Do::Exit | Do::End)
+            && let Some(nth) = self.spots.iter().rposition(|it| it.at == at).filter(|nth| *nth > 0)
+        {
+            // A line of an outer mode leads back to it.
+            self.spots.truncate(nth + 1);
+        }
         let before = (F::CANDIDATE && !matches!(self.at(), At::User | At::Exec)).then(|| self.spots.clone());
         let mut answer = match self.act(pattern, what, args, command) {
             Ok(answer) => answer,
@@ -529,21 +549,13 @@ impl<F: Flavour> Cli<F> {
                 Ok(Answer::nothing())
             }
             Do::Section(at) => {
-                let section = below(&self.spot().section, at, &canonical(pattern, &args));
-                self.edit(|config| {
-                    config.extra.entry(section.clone()).or_default();
-                });
-                self.spots.truncate(if section.contains('\n') { self.spots.len() } else { 2 });
-                self.spots.push(Spot { section, ..Spot::new(at) });
+                self.open(at, &canonical(pattern, &args));
                 Ok(Answer::nothing())
             }
             Do::NoSection => {
                 let text = canonical(pattern, &args);
                 let text = text.strip_prefix(F::NEGATION).unwrap_or(&text).trim_start().to_owned();
-                let parent = self.spot().section;
-                let section = if parent.is_empty() || self.at() == At::Config { text } else { format!("{parent}\n{text}") };
-                let below = format!("{section}\n");
-                self.edit(|config| config.extra.retain(|it, _| *it != section && !it.starts_with(&below)));
+                self.remove_section(&text);
                 Ok(Answer::nothing())
             }
             Do::Keep | Do::NoKeep => {
@@ -565,6 +577,25 @@ impl<F: Flavour> Cli<F> {
     /// What `show running-config` shows while there is a candidate: not the candidate.
     fn shown_running(&self) -> Arc<Config> {
         self.device.running()
+    }
+
+    /// Opens a section below the one that is open.
+    fn open(&mut self, at: At, text: &str) {
+        let parent = self.spot().section;
+        let section = if parent.is_empty() { text.to_owned() } else { format!("{parent}\n{text}") };
+        if !self.config().extra.contains_key(&section) {
+            self.edit(|config| config.extra.insert(section.clone(), Vec::new()));
+        }
+        self.spots.push(Spot { section, ..Spot::new(at) });
+    }
+
+    /// Removes a section below the one that is open, of which at least the first words are given.
+    fn remove_section(&mut self, text: &str) {
+        let parent = self.spot().section;
+        let section = if parent.is_empty() { text.to_owned() } else { format!("{parent}\n{text}") };
+        self.edit(|config| {
+            config.extra.retain(|it, _| !it.strip_prefix(&section).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\n'])))
+        });
     }
 
     fn enable(&mut self) -> Outcome {
@@ -595,6 +626,19 @@ impl<F: Flavour> Cli<F> {
             Some(Arg::Ports(ports)) => ports.clone(),
             _ => Vec::new(),
         };
+        if let [name] = ports.as_slice()
+            && let Some(at) = flavour.pseudo(name)
+        {
+            let header = format!("interface {name}");
+            match what {
+                Do::Interface => {
+                    self.spots.truncate(self.spots.iter().position(|it| it.at == At::Config).map_or(1, |it| it + 1));
+                    self.open(at, &header);
+                }
+                _ => self.remove_section(&header),
+            }
+            return Ok(Answer::nothing());
+        }
         let config = self.config();
         for port in &ports {
             let can_be = flavour.is_group(port) && what == Do::Interface;
@@ -723,7 +767,9 @@ impl<F: Flavour> Cli<F> {
         let spot = self.spot();
         self.edit(|config| {
             let mut lists: Vec<&mut Vec<String>> = match spot.at {
-                At::Interface => config.ports.iter_mut().filter(|(name, _)| spot.ports.contains(name)).map(|(_, it)| &mut it.extra).collect(),
+                At::Interface => {
+                    config.ports.iter_mut().filter(|(name, _)| spot.ports.contains(name)).map(|(_, it)| &mut it.extra).collect()
+                }
                 At::Vlan => config.vlans.iter_mut().filter(|(id, _)| spot.vlans.contains(id)).map(|(_, it)| &mut it.extra).collect(),
                 _ => vec![config.extra.entry(spot.section.clone()).or_default()],
             };
@@ -749,17 +795,6 @@ fn merged(places: &[At]) -> Vec<Vec<At>> {
         }
     }
     out
-}
-
-fn below(parent: &str, at: At, text: &str) -> String {
-    // Sections with numbers from 100 are below the one that is open.
-    match at {
-        At::Sub(100..) if !parent.is_empty() => {
-            let parent = parent.split('\n').next().unwrap_or_default();
-            format!("{parent}\n{text}")
-        }
-        _ => text.to_owned(),
-    }
 }
 
 fn set(port: &mut Port, fresh: &Port, what: Do, vlan: Option<u16>, list: &BTreeSet<u16>, text: &str) {
@@ -922,9 +957,9 @@ impl<F: Flavour> Session for Cli<F> {
             None => {}
         }
         match self.resolve(line.trim_end()) {
-            Ok((_, Do::Save, _)) => save,
-            Ok((_, Do::Commit, _)) => Weight::Commit,
-            Ok((_, Do::Special(which), _)) => self.flavour.weight(which),
+            Ok(Found { what: Do::Save, .. }) => save,
+            Ok(Found { what: Do::Commit, .. }) => Weight::Commit,
+            Ok(Found { what: Do::Special(which), .. }) => self.flavour.weight(which),
             _ => Weight::Light,
         }
     }

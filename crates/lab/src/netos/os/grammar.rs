@@ -290,7 +290,11 @@ pub(super) fn ports(names: &dyn Names, text: &str) -> Option<Vec<String>> {
 
 /// `2,5-7`.
 pub(super) fn list(vlans: &BTreeSet<u16>) -> String {
-    ranges(vlans).iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }).collect::<Vec<_>>().join(",")
+    ranges(vlans)
+        .iter()
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Runs of VLANs, first and last.
@@ -337,8 +341,15 @@ mod tests {
         }
     }
 
-    const TABLE: &[(&str, u8)] =
-        &[("show running-config", 1), ("show vlan brief", 2), ("switchport access vlan <vlan>", 3), ("shutdown", 4), ("interface <port>", 5), ("interface vlan <vlan>", 6), ("vlan <vlans>", 7)];
+    const TABLE: &[(&str, u8)] = &[
+        ("show running-config", 1),
+        ("show vlan brief", 2),
+        ("switchport access vlan <vlan>", 3),
+        ("shutdown", 4),
+        ("interface <port>", 5),
+        ("interface vlan <vlan>", 6),
+        ("vlan <vlans>", 7),
+    ];
 
     fn ask(line: &str) -> Result<(u8, Vec<Arg>), Kind> {
         find(&Gi, TABLE.iter().copied(), line).map_err(|it| it.kind)

@@ -1,0 +1,171 @@
+//! The simulators as a user at their console sees them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::device::{Allowed, Carried, Device, Mode, Protocol};
+use super::os::{self, Login, Session, Shape};
+
+pub(super) struct Console {
+    pub(super) device: Arc<Device>,
+    session: Box<dyn Session>,
+}
+
+impl Console {
+    pub(super) fn new(name: &str) -> Self {
+        let os = os::find(name).unwrap();
+        let config = os.factory(&Shape { hostname: "leaf1".to_owned(), ports: 4 });
+        let device = Arc::new(Device::new([2, 0, 0, 0, 0, 1], os.rules(), config));
+        let session = os.login(&device, &Login { user: "console".to_owned(), enable_password: None, privileged: true });
+        Self { device, session }
+    }
+
+    /// Types a line, answers what is printed.
+    pub(super) fn ask(&mut self, line: &str) -> String {
+        let answer = self.session.line(line);
+        answer.text + &answer.error
+    }
+
+    /// Types lines that print nothing.
+    pub(super) fn quiet(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|it| !it.is_empty()) {
+            let said = self.ask(line);
+            assert_eq!(said, "", "{line}");
+        }
+    }
+
+    pub(super) fn prompt(&self) -> String {
+        self.session.prompt()
+    }
+
+    pub(super) fn has(&mut self, command: &str, text: &str) {
+        let said = self.ask(command);
+        assert!(said.contains(text), "{text:?} is not in the answer to {command}:\n{said}");
+    }
+
+    pub(super) fn has_not(&mut self, command: &str, text: &str) {
+        let said = self.ask(command);
+        assert!(!said.contains(text), "{text:?} is in the answer to {command}:\n{said}");
+    }
+}
+
+pub(super) fn carried(untagged: impl Into<Option<u16>>, tagged: impl IntoIterator<Item = u16>) -> Carried {
+    Carried { untagged: untagged.into(), tagged: tagged.into_iter().collect() }
+}
+
+#[test]
+fn ios() {
+    let mut it = Console::new("cisco_ios");
+    assert_eq!(it.prompt(), "leaf1#");
+    it.quiet("conf t\nvlan 100\nname cofferdam-a");
+    assert_eq!(it.prompt(), "leaf1(config-vlan)#");
+    it.quiet("int gi1/0/1\ndescription cofferdam x y\nswitchport mode access\nswi acc vl 100");
+    assert_eq!(it.prompt(), "leaf1(config-if)#");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/1"), carried(100, []));
+    it.has("switchport access vlan 200", "% Access VLAN does not exist. Creating vlan 200");
+    it.quiet("shutdown");
+    assert!(it.device.carries("GigabitEthernet1/0/1").is_empty());
+    it.quiet("no shut\nswitchport mode trunk\nswitchport trunk allowed vlan none\nswitchport trunk allowed vlan add 100,300-301");
+    // VLAN 300 is not declared, and the native VLAN 1 not allowed.
+    assert_eq!(it.device.carries("GigabitEthernet1/0/1"), carried(None, [100]));
+    it.has("switchport trunk allowed vlan 5000", "% Invalid input detected at '^' marker.");
+    assert_eq!(it.ask("switchport trunk allowed vlan 0"), format!("{}^\n% Invalid input detected at '^' marker.\n", " ".repeat(47)) + "\n");
+    it.has("frobnicate", "% Invalid input detected at '^' marker.");
+    it.has("switchport access", "% Incomplete command.");
+    it.has("interface gi1/0/99", "% Invalid input");
+    it.has("vlan 5000", "Command rejected: Bad VLAN list - character #5 (EOL)");
+    it.has("no vlan 1", "%Default VLAN 1 may not be deleted.");
+    it.has("interface range gi1/0/2-3", "");
+    it.has("channel-group 5 mode active", "Creating a port-channel interface Port-channel 5");
+    it.quiet("interface Port-channel5\nswitchport mode trunk\nswitchport trunk allowed vlan 200");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/3"), carried(None, [200]));
+    it.has(
+        "do show running-config interface gi1/0/2",
+        " switchport trunk allowed vlan 200\n switchport mode trunk\n channel-group 5 mode active\n",
+    );
+    it.has("do show vlan brief", "100  cofferdam-a                      active");
+    it.quiet("no interface port-channel 5");
+    assert!(!it.device.running().ports.contains_key("Port-channel5") && !it.device.running().ports["GigabitEthernet1/0/2"].up);
+    it.quiet("end");
+    it.has("show running-config", "vlan 100\n name cofferdam-a\n!\nvlan 200\n!\n");
+    it.has_not("show startup-config", "cofferdam-a");
+    it.quiet("copy running-config startup-config");
+    assert_eq!(it.prompt(), "Destination filename [startup-config]? ");
+    assert_eq!(it.ask(""), "Building configuration...\n[OK]\n");
+    it.has("show startup-config", "cofferdam-a");
+    it.has("show version", "Cisco IOS Software");
+    it.has("show interfaces switchport", "Administrative Mode: dynamic auto");
+    it.has("show interfaces status", "Gi1/0/4");
+}
+
+#[test]
+fn eos() {
+    let mut it = Console::new("arista_eos");
+    it.quiet("configure\nvlan 100,200\nvlan 100\nname cofferdam-a\ninterface Et1");
+    assert_eq!(it.prompt(), "leaf1(config-if-Et1)#");
+    it.quiet("switchport access vlan 100");
+    assert_eq!(it.device.carries("Ethernet1"), carried(100, []));
+    it.quiet("switchport mode trunk\nswitchport trunk allowed vlan 100,200\nswitchport trunk native vlan 100");
+    assert_eq!(it.device.carries("Ethernet1"), carried(100, [200]));
+    it.quiet("switchport trunk native vlan tag");
+    assert_eq!(it.device.carries("Ethernet1"), carried(None, [100, 200]));
+    it.has(
+        "show running-config interfaces Et1",
+        "   switchport trunk native vlan tag\n   switchport trunk allowed vlan 100,200\n   switchport mode trunk\n",
+    );
+    assert_eq!(it.ask("switchport access vlan 4095"), "% Invalid input\n");
+    assert_eq!(it.ask("switchport access"), "% Incomplete command\n");
+    it.quiet("interface Ethernet2-3\nchannel-group 7 mode active\ninterface Port-Channel7\nswitchport access vlan 200");
+    assert_eq!(it.device.carries("Ethernet3"), carried(200, []));
+    it.quiet("interface Vxlan1\nvxlan vlan 100 vni 10100\nvxlan vlan 200 vni 10200\nno vxlan vlan 200 vni 10200");
+    assert_eq!(it.device.running().vlans[&100].vni, Some(10100));
+    assert_eq!(it.device.running().vlans[&200].vni, None);
+    it.quiet("router bgp 65001\nvlan 100");
+    assert_eq!(it.prompt(), "leaf1(config-macvrf-100)#");
+    it.quiet("rd auto\nroute-target export auto 65001\nredistribute learned\nvlan 200\nrd auto\nexit\nno vlan 200\nend");
+    it.has(
+        "show running-config",
+        "router bgp 65001\n   vlan 100\n      rd auto\n      route-target export auto 65001\n      redistribute learned\n!\n",
+    );
+    it.has_not("show running-config", "   vlan 200\n");
+    it.has("show running-config", "vlan 100\n   name cofferdam-a\n!\nvlan 200\n!\n");
+    it.has("show running-config | include vxlan", "   vxlan vlan 100 vni 10100\n");
+    it.has("write memory", "Copy completed successfully.");
+    it.has("show startup-config", "cofferdam-a");
+    it.quiet("conf t\nno interface Port-Channel7");
+    assert_eq!(it.device.running().ports["Ethernet2"].group, None);
+}
+
+#[test]
+fn nxos() {
+    let mut it = Console::new("cisco_nxos");
+    it.quiet("configure terminal\nvlan 100\nname cofferdam-a\nvn-segment 10100\nexit");
+    assert_eq!(it.prompt(), "leaf1(config)# ");
+    assert_eq!(it.device.running().vlans[&100].vni, Some(10100));
+    it.quiet("interface Ethernet1/1\nswitchport access vlan 300");
+    assert!(it.device.carries("Ethernet1/1").is_empty(), "VLAN 300 is not declared");
+    it.quiet("switchport mode trunk\nswitchport trunk allowed vlan 100");
+    assert_eq!(it.device.carries("Ethernet1/1"), carried(None, [100]));
+    it.has("switchport access vlan 5000", "% Invalid number at '^' marker.");
+    it.has("frob", "% Invalid command at '^' marker.");
+    it.has("interface e1/77", "Invalid interface format at '^' marker.");
+    it.quiet("interface port-channel 5\nswitchport mode trunk\ninterface e1/2");
+    it.has("channel-group 5 mode active", "command failed: port not compatible [port mode]");
+    it.quiet("channel-group 5 force mode active");
+    assert_eq!(it.device.running().ports["Ethernet1/2"].mode, Mode::Trunk);
+    assert_eq!(it.device.running().ports["Ethernet1/2"].group.as_ref().unwrap().protocol, Protocol::Active);
+    it.quiet("interface nve1\nmember vni 10100\ningress-replication protocol bgp\nmember vni 10200\nsuppress-arp\nno member vni 10200");
+    assert_eq!(it.prompt(), "leaf1(config-if-nve)# ");
+    it.quiet("evpn\nvni 10100 l2\nrd auto\nroute-target both auto\nend");
+    it.has("show running-config", "interface nve1\n  no shutdown\n  host-reachability protocol bgp\n  source-interface loopback0\n  member vni 10100\n    ingress-replication protocol bgp\n\n");
+    it.has("show running-config", "evpn\n  vni 10100 l2\n    rd auto\n    route-target import auto\n    route-target export auto\n");
+    it.has("show running-config", "vlan 1,100\nvlan 100\n  name cofferdam-a\n  vn-segment 10100\n");
+    it.quiet("conf t\nevpn\nno vni 10100\nend");
+    it.has_not("show running-config", "vni 10100 l2");
+    it.has("copy run start", "Copy complete.");
+    assert_eq!(it.device.running(), it.device.startup());
+    it.has("show vlan brief", "1    default");
+    let many: BTreeSet<u16> = (2..2000).step_by(2).collect();
+    it.device.edit(|config| config.ports.get_mut("Ethernet1/1").unwrap().allowed = Allowed::Only(many));
+    it.has("show running-config", "  switchport trunk allowed vlan add ");
+}
