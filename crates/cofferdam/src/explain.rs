@@ -113,6 +113,8 @@ async fn port(session: &Session, given: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -105,7 +105,7 @@ fn switches_ports_and_quarantine_from_the_command_line() {
     said(
         Some(serve),
         0,
-        &[&add[..], &["02:cf:00:00:00:01", "--uplink", "up1", "--username", "operator", "--password-file", file]].concat(),
+        &[&add[..], &["02:cf:00:00:00:01", "--uplink", "up1", "--login", "operator", "--password-file", file]].concat(),
     );
     let refused = said(Some(serve), 2, &["switch", "add", "leaf2", "--driver", "telnet", "--endpoint", "tcp:127.0.0.1:1"]);
     assert!(refused.contains("'telnet' is not one of"), "{refused}");

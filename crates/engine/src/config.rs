@@ -108,6 +108,10 @@ pub struct FabricSwitch {
     /// Its ports to other switches.
     #[serde(default)]
     pub uplinks: BTreeSet<String>,
+    /// Its ports to machines: they are ours from the start, and isolated until somebody holds them. Others become ours when a machine
+    /// that ends there is first worked on.
+    #[serde(default)]
+    pub ports: BTreeSet<String>,
     /// Who logs in.
     #[serde(default)]
     pub username: String,

@@ -309,8 +309,8 @@ async fn make_group(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Opt
     Ok(Some("its group of links is being made".into()))
 }
 
-/// Takes a switch port under our care: from now on it is isolated unless somebody holds it.
-pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<(), Fault> {
+/// A switch port under our care that nobody holds: it is to be isolated.
+pub(crate) fn isolated(switch: &Id<Switch>, port: &str) -> Object<SwitchPort> {
     let desired = SwitchPortDesired {
         switch: switch.clone(),
         port: port.to_owned(),
@@ -320,8 +320,12 @@ pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<()
         lag: None,
         forced: None,
     };
-    let row = Object::new(SwitchPortDesired::id_of(switch, port), None, format!("{switch}/{port}"), desired);
-    match cx.store.apply(cx.facts().create(&row).wake(switch)).await {
+    Object::new(SwitchPortDesired::id_of(switch, port), None, format!("{switch}/{port}"), desired)
+}
+
+/// Takes a switch port under our care: from now on it is isolated unless somebody holds it.
+pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<(), Fault> {
+    match cx.store.apply(cx.facts().create(&isolated(switch, port)).wake(switch)).await {
         Ok(()) | Err(store::StoreError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::machine::supervisor::{self, Which};
 use crate::rack::{self, Plan, Rack};
 use crate::status::{self, Status};
-use crate::{daemon, firmware, fleet, image, probe, ramdisk};
+use crate::{daemon, firmware, fleet, image, netos, probe, ramdisk};
 
 /// How long a rack may take to come up; under three seconds is usual.
 const UP_DEADLINE: Duration = Duration::from_secs(60);
@@ -79,6 +79,10 @@ pub enum Command {
     /// Prints one line of JSON with the URL below which /fleet says how to enrol the machines and /fleet/record how they are. Their nodes
     /// have driver redfish, network interface noop and boot interface ipxe.
     Fleet(fleet::Settings),
+    /// Run a simulated switch operating system that is reached over SSH, in the foreground.
+    ///
+    /// Prints one line of JSON with its address and the fingerprint of its host key. With --ovs, packets follow what it is set to.
+    Switch(netos::command::Settings),
     /// The rack's daemon, in the foreground.
     #[command(hide = true)]
     Run {
@@ -195,6 +199,10 @@ impl Command {
             }
             Self::Fleet(settings) => {
                 runtime()?.block_on(fleet::run(settings))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Switch(settings) => {
+                runtime()?.block_on(netos::command::run(settings))?;
                 Ok(ExitCode::SUCCESS)
             }
             Self::Run { shape, detach } => {

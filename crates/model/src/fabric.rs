@@ -13,7 +13,24 @@ pub enum Switch {}
 pub enum SwitchPort {}
 
 /// The kinds of switches that can be driven: the names of drivers. Kept equal to the drivers' own list by a test.
-pub const DRIVERS: &[&str] = &["ovsdb"];
+pub const DRIVERS: &[&str] = &[
+    "arista_eos",
+    "aruba_aoscx",
+    "cisco_ios",
+    "cisco_nxos",
+    "cumulus_nvue",
+    "dell_os10",
+    "frr_linux",
+    "hpe_comware",
+    "huawei_vrp",
+    "juniper_junos",
+    "mellanox_mlnxos",
+    "netconf_openconfig",
+    "nokia_srl",
+    "ovs_ssh",
+    "ovsdb",
+    "sonic",
+];
 
 /// Who declared a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +151,8 @@ pub struct SwitchObserved {
     pub contested: u32,
     /// How often it was changed (commits) since it was declared.
     pub commits: u64,
+    /// How long the last change took, in milliseconds.
+    pub commit_ms: u64,
     /// The SSH host key that was taken on first use.
     pub host_key: Option<String>,
 }

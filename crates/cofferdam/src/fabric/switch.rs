@@ -90,9 +90,9 @@ pub struct Given {
     /// It has no uplinks.
     #[arg(long, conflicts_with = "uplinks")]
     no_uplinks: bool,
-    /// Who logs in.
-    #[arg(long)]
-    username: Option<String>,
+    /// Who logs in to it.
+    #[arg(long, value_name = "NAME")]
+    login: Option<String>,
     /// A file with the password.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -159,7 +159,7 @@ impl Given {
             ("endpoint", json!(self.endpoint)),
             ("switch_id", json!(self.switch_id)),
             ("bridge", json!(self.bridge)),
-            ("username", json!(self.username)),
+            ("username", json!(self.login)),
             ("password", json!(file(&self.password_file)?)),
             ("private_key", json!(file(&self.private_key_file)?)),
             ("enable_password", json!(file(&self.enable_password_file)?)),

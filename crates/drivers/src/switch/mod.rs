@@ -7,6 +7,8 @@
 //! own, `cli/` the one for everything that has a command line over SSH, with a file for each operating system.
 
 pub mod cli;
+mod netconf;
+mod openconfig;
 mod ovsdb;
 pub mod plan;
 pub mod wanted;
@@ -185,7 +187,24 @@ pub trait Switch: Send + Sync {
 }
 
 /// The drivers.
-pub const DRIVERS: &[&str] = &["arista_eos", "aruba_aoscx", "cisco_ios", "cisco_nxos", "cumulus_nvue", "dell_os10", "frr_linux", "hpe_comware", "huawei_vrp", "juniper_junos", "mellanox_mlnxos", "nokia_srl", "ovs_ssh", "ovsdb", "sonic"];
+pub const DRIVERS: &[&str] = &[
+    "arista_eos",
+    "aruba_aoscx",
+    "cisco_ios",
+    "cisco_nxos",
+    "cumulus_nvue",
+    "dell_os10",
+    "frr_linux",
+    "hpe_comware",
+    "huawei_vrp",
+    "juniper_junos",
+    "mellanox_mlnxos",
+    "netconf_openconfig",
+    "nokia_srl",
+    "ovs_ssh",
+    "ovsdb",
+    "sonic",
+];
 
 /// What a group of links of this number is called on switches of a driver; `None` if they have none.
 pub fn lag_name(driver: &str, number: u16) -> Option<String> {
@@ -211,6 +230,7 @@ pub fn lag_name(driver: &str, number: u16) -> Option<String> {
 /// `Config` if the driver or the endpoint is unknown.
 pub fn open(config: SwitchConfig) -> Result<Box<dyn Switch>, SwitchError> {
     match config.driver.as_str() {
+        "netconf_openconfig" => Ok(Box::new(netconf::Netconf::new(config)?)),
         "ovsdb" => Ok(Box::new(ovsdb::Ovsdb::new(config)?)),
         other => match cli::families::family(other) {
             Some(family) => Ok(Box::new(cli::switch::CliSwitch::new(config, family)?)),

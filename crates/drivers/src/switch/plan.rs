@@ -105,7 +105,10 @@ impl Plan {
 pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: VlanId) -> Result<Plan, String> {
     check(wanted, facts, isolation)?;
     let differences = differs(wanted, seen, facts);
-    let mut out = Plan { save: facts.saves && !differences.is_empty(), ..Plan::default() };
+    // What cannot be made so is no reason to save again and again.
+    let is_impossible =
+        |it: &Difference| matches!(it, Difference::Port { port, seen: SeenMode::Absent, .. } if !wanted.lags.contains_key(port));
+    let mut out = Plan { save: facts.saves && !differences.iter().all(is_impossible), ..Plan::default() };
     let (mut first, mut isolate, mut let_go, mut declare, mut close, mut open, mut take_up, mut last) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for it in differences {

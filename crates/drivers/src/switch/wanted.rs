@@ -347,6 +347,8 @@ pub fn differs(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts) -> Vec<D
                     out.push(Difference::Unsaved { port: port.clone() });
                 }
             }
+            // It carries nothing of ours and is not to: what it is else is not ours to say.
+            SeenMode::Known(mode) if vlans.is_empty() && !mode.vlans().iter().any(|it| wanted.managed.contains(*it)) => {}
             other => out.push(Difference::Port {
                 port: port.clone(),
                 wanted: Some(PortMode::Trunk { native: None, tagged: vlans.clone() }),

@@ -318,6 +318,10 @@ fn preferred(avoid: &[Algorithm]) -> Preferred {
 }
 
 #[cfg(test)]
+#[path = "ssh_tests.rs"]
+mod with_servers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,8 +12,8 @@ macro_rules! conform {
         $(mod $name {
             const KIND: super::rig::Kind = super::rig::Kind { driver: $driver, os: $os };
 
-            conform!(@ ends: fresh, access, trunks, groups, uplinks, overlays, others, odds);
-            conform!(@ troubles: rejected_line, broken_off, unsaved, hand_edit, trust, logins, silence, drops, many);
+            conform!(@ ends: fresh, access, trunks, groups, uplinks, overlays, others, odds, spellings);
+            conform!(@ troubles: rejected_line, broken_off, unsaved, hand_edit, trust, logins, silence, drops, many, together, given_up);
             conform!(@ walks: modes, from_anything);
         })*
     };

@@ -56,12 +56,19 @@ pub fn config(kind: Kind, sim: &Simulator) -> SwitchConfig {
         Some(address) if kind.driver.starts_with("gnmi") => address.to_string(),
         _ => format!("ssh:{}:{}", sim.address().ip(), sim.address().port()),
     };
+    let bridge = if kind.os == "ovs_ssh" { "br0" } else { "" };
     SwitchConfig {
-        login: Login { username: "admin".to_owned(), password: Some(Secret::new("admin")), ..Login::default() },
+        login: Login { username: user(kind).to_owned(), password: Some(Secret::new("admin")), ..Login::default() },
         trust: Trust { host_key: Some(sim.host_key().to_owned()), ..Trust::default() },
-        overlay: Some(Overlay { vtep: String::new(), bgp_as: 65001 }),
-        ..SwitchConfig::plain("leaf1", kind.driver, &endpoint, "", vlan(ISOLATION))
+        // The simulated Linux has no VXLAN device that VLANs could be mapped on.
+        overlay: (kind.os != "frr_linux").then(|| Overlay { vtep: String::new(), bgp_as: 65001 }),
+        ..SwitchConfig::plain("leaf1", kind.driver, &endpoint, bridge, vlan(ISOLATION))
     }
+}
+
+/// Who logs in: on a plain Linux only root may.
+pub fn user(kind: Kind) -> &'static str {
+    if ["frr_linux", "ovs_ssh"].contains(&kind.os) { "root" } else { "admin" }
 }
 
 /// Starts the simulator of this operating system; `None`, and why, if there is none.
@@ -70,11 +77,16 @@ pub fn simulator(kind: Kind) -> Option<Simulator> {
         println!("skipped: there is no simulator {} or no driver {}", kind.os, kind.driver);
         return None;
     }
-    let mut spec = Spec::new(kind.os, 12);
+    Some(Simulator::start(spec(kind, 12)).unwrap())
+}
+
+/// A switch of this kind with so many ports.
+pub fn spec(kind: Kind, ports: usize) -> Spec {
+    let mut spec = Spec { username: user(kind).to_owned(), ..Spec::new(kind.os, ports) };
     if kind.driver.starts_with("gnmi") {
         spec.gnmi = Some(([127, 0, 0, 1], 0).into());
     }
-    Some(Simulator::start(spec).unwrap())
+    spec
 }
 
 impl Rig {
@@ -155,6 +167,22 @@ impl Rig {
         done
     }
 
+    /// What the switch shows of its configuration to who sits before it.
+    pub fn shown(&self) -> String {
+        let lines: &[&str] = match self.kind.os {
+            "juniper_junos" => &["show configuration | display set | no-more"],
+            "cumulus_nvue" => &["nv config show -o commands"],
+            "hpe_comware" | "huawei_vrp" => &["display current-configuration"],
+            "sonic" => &["show runningconfiguration all"],
+            "nokia_srl" => &["info flat"],
+            "frr_linux" => &["ip -details link show", "bridge vlan show"],
+            "ovs_ssh" => &["ovs-vsctl list Port"],
+            "dell_os10" | "mellanox_mlnxos" => &["enable", "show running-config", "show running-configuration"],
+            _ => &["enable", "terminal length 0", "show running-config"],
+        };
+        self.sim.type_lines(lines.iter().copied()).join("\n")
+    }
+
     /// The switch's own state is as wanted, now and after a restart.
     pub fn check(&self) {
         self.check_config(&self.running(), "running");
@@ -220,6 +248,12 @@ impl Rig {
         let ports = std::mem::take(&mut rest.ports).into_iter().filter(|(name, _)| !is_ours(name)).collect();
         let vlans = std::mem::take(&mut rest.vlans).into_iter().filter(|(id, _)| !self.wanted.managed.contains(vlan(*id))).collect();
         rest.groups.clear();
+        // Some keep the lines of ports and VLANs there too.
+        let names: Vec<&String> = self.wanted.ports.keys().chain(self.wanted.uplinks.keys()).collect();
+        for lines in rest.extra.values_mut() {
+            let is_ours = |line: &String| line.contains("cofferdam") || line.split(' ').any(|word| names.iter().any(|it| *it == word));
+            lines.retain(|line| !is_ours(line));
+        }
         (ports, vlans, rest)
     }
 

@@ -7,7 +7,7 @@ use lab::netos::faults::{Partial, Refusal, Then};
 use lab::netos::{HostKey, Simulator, Spec};
 use model::Secret;
 
-use super::rig::{Kind, Rig, SILENCE, is_in_mode, simulator, trunk, vlan};
+use super::rig::{Kind, Rig, SILENCE, is_in_mode, simulator, spec, trunk, vlan};
 
 /// A line that the switch does not take is noticed and named, nothing reads as done, and the next look makes it good.
 pub async fn rejected_line(kind: Kind) {
@@ -170,7 +170,7 @@ pub async fn trust(kind: Kind) {
     rig.sim.stop();
     // The old one lets its port go in its own time.
     let other = loop {
-        match Simulator::start(Spec { listen: address, host_key: HostKey::Own, ..Spec::new(kind.os, 12) }) {
+        match Simulator::start(Spec { listen: address, host_key: HostKey::Own, ..spec(kind, 12) }) {
             Ok(other) => break other,
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
@@ -192,8 +192,7 @@ pub async fn logins(kind: Kind) {
         "",
     )
     .unwrap();
-    let spec =
-        Spec { authorized_keys: vec![key.public_key().to_openssh().unwrap()], password: "other".to_owned(), ..Spec::new(kind.os, 12) };
+    let spec = Spec { authorized_keys: vec![key.public_key().to_openssh().unwrap()], password: "other".to_owned(), ..spec(kind, 12) };
     let sim = Simulator::start(spec).unwrap();
     let pem = key.to_openssh(russh::keys::ssh_key::LineEnding::LF).unwrap().to_string();
     let mut config = super::rig::config(kind, &sim);
@@ -243,12 +242,7 @@ pub async fn many(kind: Kind) {
     if simulator(kind).is_none() {
         return;
     }
-    let mut spec = Spec::new(kind.os, 64);
-    if kind.driver.starts_with("gnmi") {
-        spec.gnmi = Some(([127, 0, 0, 1], 0).into());
-    }
-    let sim = Simulator::start(spec).unwrap();
-    let mut rig = Rig::around(kind, sim);
+    let mut rig = Rig::around(kind, Simulator::start(spec(kind, 64)).unwrap());
     rig.declare(1100);
     rig.declare(1101);
     let count = rig.ports.len().min(60);
@@ -273,4 +267,39 @@ pub async fn many(kind: Kind) {
     for nth in 0..count {
         assert!(is_in_mode(&config, rules, &rig.port(nth), &PortMode::Access(vlan(1101)), rig.facts.isolates_by));
     }
+}
+
+/// Several ask at once: one after the other is served, on one session, and none is lost.
+pub async fn together(kind: Kind) {
+    let Some(mut rig) = Rig::start(kind) else { return };
+    rig.declare(1100);
+    rig.want(0, PortMode::Isolated);
+    rig.must().await;
+    let logins = rig.sim.faults().counts().logins;
+    rig.want(0, PortMode::Access(vlan(1100)));
+    let (one, two, three, four) = tokio::join!(rig.ensure(), rig.switch.observe(), rig.ensure(), rig.switch.observe());
+    let committed = [one.unwrap().committed, three.unwrap().committed];
+    assert_eq!(committed.iter().filter(|it| **it).count(), 1, "{}: the second found nothing to do", kind.driver);
+    two.unwrap();
+    let seen = four.unwrap();
+    assert_eq!(differs(&rig.wanted, &seen, &rig.facts), [], "{}", kind.driver);
+    assert_eq!(rig.sim.faults().counts().logins, logins);
+    rig.must().await;
+}
+
+/// A call that its caller gives up in the middle leaves nothing behind that the next one stumbles over.
+pub async fn given_up(kind: Kind) {
+    let Some(mut rig) = Rig::start(kind) else { return };
+    rig.declare(1100);
+    rig.declare(1101);
+    rig.want(0, PortMode::Isolated);
+    rig.must().await;
+    rig.sim.faults().change(|it| it.line_ms = 3);
+    for (nth, wait) in [1, 5, 15, 40, 80, 160].into_iter().enumerate() {
+        rig.want(0, if nth % 2 == 0 { PortMode::Access(vlan(1100)) } else { trunk(Some(1101), [1100]) });
+        // Whether it was in time does not matter.
+        let _late = tokio::time::timeout(Duration::from_millis(wait), rig.ensure()).await;
+    }
+    rig.sim.faults().clear();
+    rig.must().await;
 }

@@ -11,7 +11,7 @@ mod render;
 mod split;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drivers::switch::{Difference, PortMode, SeenMode, Switch as Driver, SwitchError, SwitchSeen, SwitchWanted, differs};
 use model::fabric::{DriftPolicy, Switch, SwitchPort};
@@ -24,6 +24,8 @@ pub(crate) use ledger::Remembered;
 pub use registry::Unseal;
 pub(crate) use registry::{Registry, declare_all};
 
+/// How long at most a wish waits for others to go into the same change, after the last that came.
+const GATHER: Duration = Duration::from_millis(700);
 /// How many differences are shown of a switch.
 const SHOWN: usize = 50;
 
@@ -41,7 +43,7 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         cx.switches.forget(switch.id.as_str());
         return Ok(Next::Gone);
     }
-    if let Some(wait) = breaker::is_open(&switch) {
+    if let Some(wait) = breaker::is_open(&switch).or_else(|| gather(&switch, &rows)) {
         return Ok(Next::Again(wait));
     }
     let driver = match cx.switches.get(cx, &switch) {
@@ -49,6 +51,20 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         Err(error) => return breaker::failed(cx, switch, &error).await,
     };
     look(cx, switch, &*driver, &rows).await
+}
+
+/// How long to wait for more wishes before a slow switch is asked: they go into one change. A quick switch is asked at once.
+fn gather(switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Option<Duration> {
+    let window = Duration::from_millis(switch.observed.commit_ms / 15).min(GATHER);
+    if window < GATHER / 10 {
+        return None;
+    }
+    let now = Timestamp::now();
+    // One that was set back by the clock waits for nothing.
+    let ages = rows.iter().filter(|row| row.proof().is_none()).filter_map(|row| u64::try_from(now.0 - row.desired.since.0).ok());
+    let (newest, oldest) = ages.fold((u64::MAX, 0), |(newest, oldest), age| (newest.min(age), oldest.max(age)));
+    let left = window.checked_sub(Duration::from_micros(newest))?;
+    (Duration::from_micros(oldest) < 3 * window && !left.is_zero()).then_some(left)
 }
 
 async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
@@ -70,15 +86,16 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
             render::leave_alone(&mut wanted, &drift);
         }
         if !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
-            let found = Found { before: None, seen, began, committed: false, drift };
+            let found = Found { before: None, seen, began, took: None, drift };
             return conclude(cx, switch, driver, rows, &wanted, found).await;
         }
     }
-    let began = Timestamp::now();
+    let (began, clock) = (Timestamp::now(), Instant::now());
     match driver.ensure(&wanted).await {
         Ok(ensured) => {
             let drift = ledger::drift(rows, &ensured.before);
-            let found = Found { before: Some(ensured.before), seen: ensured.after, began, committed: ensured.committed, drift };
+            let took = ensured.committed.then(|| clock.elapsed());
+            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift };
             conclude(cx, switch, driver, rows, &wanted, found).await
         }
         Err(SwitchError::Rejected { reason, .. }) => {
@@ -100,8 +117,8 @@ struct Found {
     seen: SwitchSeen,
     /// When the reading that counts began, at the latest.
     began: Timestamp,
-    /// Whether anything was written.
-    committed: bool,
+    /// How long writing took, if anything was written.
+    took: Option<Duration>,
     /// Rows that were proven before and are not any more.
     drift: Vec<ledger::Drift>,
 }
@@ -125,7 +142,7 @@ async fn conclude(
     cx.trust_commits(rows).await?;
     ledger::record(cx, rows, wanted, &found, reading).await?;
     ledger::forget_edge_ports(cx, cx.is_edge(&switch), rows, &found.seen).await?;
-    if found.committed {
+    if found.took.is_some() {
         let set: Vec<String> =
             found.before.iter().flat_map(|before| differs(wanted, before, &driver.facts())).map(|it| it.to_string()).take(SHOWN).collect();
         tracing::info!(switch.name = %switch.id, changes = set.join("; "), "switch was set and read back");
@@ -143,7 +160,10 @@ async fn conclude(
     seen.fault = if left.is_empty() { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };
     seen.failures = if left.is_empty() { 0 } else { seen.failures.saturating_add(1) };
     seen.retry_at = None;
-    seen.commits += u64::from(found.committed);
+    seen.commits += u64::from(found.took.is_some());
+    if let Some(took) = found.took {
+        seen.commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    }
     if found.drift.is_empty() && found.before.is_none() {
         seen.contested = 0;
     }

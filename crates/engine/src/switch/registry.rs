@@ -1,10 +1,10 @@
 //! The open switches: each is opened when it is first looked at, and anew when it was declared otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use drivers::switch::{Login, Overlay, Switch as Driver, SwitchConfig, SwitchError, Trust};
-use model::fabric::{Declared, Switch, SwitchDesired};
+use model::fabric::{Declared, Switch, SwitchDesired, SwitchPort};
 use model::{Id, Object, Secret};
 use store::{Batch, Query, Store, StoreError};
 
@@ -100,6 +100,7 @@ fn unusable(switch: &str, reason: String) -> SwitchError {
 pub(crate) async fn declare_all(store: &Store, config: &FabricConfig) -> Result<(), EngineError> {
     for it in &config.switches {
         declare(store, it).await?;
+        take_ports(store, it).await?;
     }
     for mut it in store.list(&Query::<Switch>::new()).await? {
         if it.desired.declared == Declared::File && !config.switches.iter().any(|of_file| of_file.name == it.id.as_str()) {
@@ -109,6 +110,23 @@ pub(crate) async fn declare_all(store: &Store, config: &FabricConfig) -> Result<
         }
     }
     Ok(())
+}
+
+/// Takes the ports that the configuration names under our care.
+async fn take_ports(store: &Store, it: &FabricSwitch) -> Result<(), EngineError> {
+    let Some(id) = Id::<Switch>::parse(&it.name) else { return Ok(()) };
+    let rows = store.list(&Query::<SwitchPort>::new().column("switch", [id.to_string()])).await?;
+    let known: BTreeSet<&String> = rows.iter().map(|row| &row.desired.port).collect();
+    let missing = it.ports.iter().filter(|port| !known.contains(port) && !it.uplinks.contains(*port));
+    let mut batch = Batch::wishes().wake(&id);
+    for port in missing {
+        batch = batch.create(&crate::port::isolated(&id, port));
+    }
+    match store.apply(batch).await {
+        // Another replica does the same; what it left is done at the next start.
+        Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn declare(store: &Store, it: &FabricSwitch) -> Result<(), EngineError> {

@@ -33,8 +33,22 @@ pub(super) async fn without_the_refused(
     let differing: Vec<String> =
         names(&differs(&wanted, &seen, &driver.facts())).into_iter().filter(|it| wanted.ports.contains_key(it)).collect();
     let mut last = seen;
-    let mut committed = false;
+    let mut took = None;
     let mut refused: Vec<(String, String)> = Vec::new();
+    let narrowed = |part: &[String]| {
+        let mut out = wanted.clone();
+        out.ports.retain(|port, _| !differing.contains(port) || part.contains(port));
+        out
+    };
+    // If it refuses what is left without any port, it is not the ports.
+    match driver.ensure(&narrowed(&[])).await {
+        Ok(ensured) => last = ensured.after,
+        Err(error @ SwitchError::Rejected { .. }) => {
+            tracing::debug!(switch.name = %switch.id, reason, "refused as a whole");
+            return breaker::failed(cx, switch, &error).await;
+        }
+        Err(error) => return breaker::failed(cx, switch, &error).await,
+    }
     // Isolating comes first and alone: what is only to be closed must not wait for what is to be opened.
     let (close, open): (Vec<String>, Vec<String>) =
         differing.iter().cloned().partition(|port| wanted.ports.get(port).is_some_and(|it| it.mode == drivers::switch::PortMode::Isolated));
@@ -43,12 +57,11 @@ pub(super) async fn without_the_refused(
         if part.is_empty() {
             continue;
         }
-        let mut narrowed = wanted.clone();
-        narrowed.ports.retain(|port, _| !differing.contains(port) || part.contains(port));
-        match driver.ensure(&narrowed).await {
+        let clock = Instant::now();
+        match driver.ensure(&narrowed(&part)).await {
             Ok(ensured) => {
                 last = ensured.after;
-                committed |= ensured.committed;
+                took = ensured.committed.then(|| clock.elapsed()).or(took);
             }
             Err(SwitchError::Rejected { reason, .. }) => match part.as_slice() {
                 [port] => refused.push((port.clone(), reason)),
@@ -60,7 +73,7 @@ pub(super) async fn without_the_refused(
             Err(error) => return breaker::failed(cx, switch, &error).await,
         }
     }
-    if refused.is_empty() && !committed {
+    if refused.is_empty() && took.is_none() {
         // It is not the ports.
         return breaker::failed(cx, switch.clone(), &SwitchError::Rejected { switch: switch.id.to_string(), reason: reason.to_owned() })
             .await;
@@ -80,7 +93,7 @@ pub(super) async fn without_the_refused(
         };
         began
     };
-    let found = Found { before: None, seen: last, began, committed, drift };
+    let found = Found { before: None, seen: last, began, took, drift };
     conclude(cx, switch, driver, rows, &wanted, found).await
 }
 

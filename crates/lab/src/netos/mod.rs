@@ -5,9 +5,11 @@
 //! [`faults::Faults`] that may strike it. Nothing here shares code with the drivers that talk to it. Thousands fit into one process:
 //! each is one listening socket and one task on the caller's runtime.
 
+pub mod command;
 pub mod device;
 pub mod faults;
 pub mod os;
+pub mod plane;
 mod ssh;
 #[cfg(test)]
 mod tests;

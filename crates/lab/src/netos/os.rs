@@ -1,12 +1,16 @@
 //! What an operating system has to say for itself. One file for each below `os/`.
 
 mod arista_eos;
+mod aruba_aoscx;
 mod cisco_ios;
 mod cisco_nxos;
 mod cli;
 mod cumulus_nvue;
+mod dell_os10;
 mod grammar;
 mod juniper_junos;
+mod linux;
+mod nokia_srl;
 mod registry;
 mod shell;
 mod sonic;
@@ -198,17 +202,22 @@ pub trait Os: Send + Sync {
 }
 
 /// The operating systems that there are.
-pub const NAMES: &[&str] = &["arista_eos", "cisco_ios", "cisco_nxos", "cumulus_nvue", "juniper_junos", "sonic"];
+pub const NAMES: &[&str] = &["arista_eos", "aruba_aoscx", "cisco_ios", "cisco_nxos", "cumulus_nvue", "dell_os10", "frr_linux", "juniper_junos", "nokia_srl", "ovs_ssh", "sonic"];
 
 /// The operating system of this name.
 pub fn find(name: &str) -> Option<Arc<dyn Os>> {
     match name {
+        "aruba_aoscx" => Some(Arc::new(cli::CliOs(Arc::new(aruba_aoscx::Cx)))),
+        "dell_os10" => Some(Arc::new(cli::CliOs(Arc::new(dell_os10::Os10)))),
         "cisco_nxos" => Some(Arc::new(cli::CliOs(Arc::new(cisco_nxos::Nxos)))),
         "arista_eos" => Some(Arc::new(cli::CliOs(Arc::new(arista_eos::Eos)))),
         "cisco_ios" => Some(Arc::new(cli::CliOs(Arc::new(cisco_ios::Ios)))),
         "juniper_junos" => Some(Arc::new(juniper_junos::Junos)),
         "sonic" => Some(Arc::new(sonic::Sonic)),
         "cumulus_nvue" => Some(Arc::new(cumulus_nvue::Cumulus)),
+        "ovs_ssh" => Some(Arc::new(linux::Ovs)),
+        "frr_linux" => Some(Arc::new(linux::Frr)),
+        "nokia_srl" => Some(Arc::new(nokia_srl::SrLinux)),
         _ => None,
     }
 }

@@ -169,3 +169,55 @@ fn nxos() {
     it.device.edit(|config| config.ports.get_mut("Ethernet1/1").unwrap().allowed = Allowed::Only(many));
     it.has("show running-config", "  switchport trunk allowed vlan add ");
 }
+
+#[test]
+fn os10() {
+    let mut it = Console::new("dell_os10");
+    it.quiet("configure terminal\ninterface vlan100\ndescription cofferdam-a");
+    assert_eq!(it.prompt(), "leaf1(conf-if-vl-100)# ");
+    it.quiet("exit\ninterface vlan 200\nexit\ninterface ethernet 1/1/1\nswitchport mode access\nswitchport access vlan 100");
+    assert_eq!(it.prompt(), "leaf1(conf-if-eth1/1/1)# ");
+    assert_eq!(it.device.carries("ethernet1/1/1"), carried(100, []));
+    it.quiet("switchport mode trunk\nswitchport trunk allowed vlan 200");
+    assert_eq!(it.device.carries("ethernet1/1/1"), carried(100, [200]));
+    it.quiet("no switchport access vlan");
+    assert_eq!(it.device.carries("ethernet1/1/1"), carried(1, [200]));
+    it.has("switchport access vlan 300", "% Error: vlan300 doesn't exist");
+    it.has("switchport access vlan 5000", "% Error: Illegal parameter.");
+    it.has("frob", "% Error: Unrecognized command.");
+    it.has("channel-group 5 mode active", "% Error: port-channel5 does not exist");
+    it.quiet("interface port-channel5\nswitchport mode trunk\nswitchport trunk allowed vlan 100\ninterface ethernet1/1/2\nchannel-group 5 mode active");
+    assert_eq!(it.device.carries("ethernet1/1/2"), carried(1, [100]));
+    it.quiet("no interface vlan100\nend");
+    assert_eq!(it.device.carries("ethernet1/1/2"), carried(1, []));
+    it.has("show running-configuration", "interface ethernet1/1/2\n no shutdown\n channel-group 5 mode active\n no switchport\n!\n");
+    it.has("show running-configuration", "interface vlan200\n no shutdown\n!\n");
+    it.has("show vlan", "200    Active");
+    it.quiet("write memory");
+    assert_eq!(it.device.running(), it.device.startup());
+}
+
+#[test]
+fn aoscx() {
+    let mut it = Console::new("aruba_aoscx");
+    it.quiet("configure terminal\nvlan 100\nname cofferdam-a\nvlan 200\ninterface 1/1/1\nno routing\nvlan access 100");
+    assert_eq!(it.device.carries("1/1/1"), carried(100, []));
+    it.quiet("vlan trunk allowed 200");
+    assert_eq!(it.device.carries("1/1/1"), carried(None, [200]));
+    it.quiet("vlan trunk native 100\nvlan trunk allowed 100");
+    assert_eq!(it.device.carries("1/1/1"), carried(100, [200]));
+    it.quiet("vlan trunk native 100 tag");
+    assert_eq!(it.device.carries("1/1/1"), carried(None, [100, 200]));
+    it.has("vlan access 300", "VLAN 300 not found.");
+    it.has("vlan access 5000", "Invalid input: 5000");
+    it.has("vlan access", "% Command incomplete.");
+    it.quiet("interface lag 5\nno shutdown\nno routing\nvlan access 200\nlacp mode active\ninterface 1/1/2\nlag 5");
+    assert_eq!(it.device.carries("1/1/2"), carried(200, []));
+    it.has("vlan access 100", "Operation not allowed on an interface part of a LAG.");
+    it.has("show running-config", "interface lag 5\n    no shutdown\n    no routing\n    vlan access 200\n    lacp mode active\n");
+    it.has("show running-config", "interface 1/1/2\n    no shutdown\n    lag 5\n");
+    it.has("show running-config", "vlan 1\nvlan 100\n    name cofferdam-a\nvlan 200\n");
+    it.quiet("interface 1/1/2\nno lag 5\nno interface lag 5\nend");
+    it.has("write memory", "Copying configuration: [Success]");
+    it.has("show startup-config", "vlan trunk native 100 tag\n    vlan trunk allowed 100,200\n");
+}

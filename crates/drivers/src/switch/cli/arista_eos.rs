@@ -75,9 +75,6 @@ impl Os for AristaEos {
     }
 
     fn line(&self, link: &mut Link, line: &str) {
-        if line.starts_with("switchport mode ") {
-            link.routed = false;
-        }
         switchport::line::<Self>(&SPELLING, link, line);
     }
 
@@ -115,6 +112,10 @@ impl Os for AristaEos {
 
     fn retag(&self, out: &mut Vec<String>, _native: Option<VlanId>, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>) {
         switchport::retag(&SPELLING, out, add, remove);
+    }
+
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+        switchport::without_native(&SPELLING, out, tagged, around);
     }
 
     fn make_switched(&self, out: &mut Vec<String>, _was_routed: bool) {
@@ -332,7 +333,7 @@ end
         let trunk = |ids: &[u16]| PortMode::tagged(ids.iter().map(|it| v(*it)));
         assert_eq!(
             set(&AristaEos, "Ethernet1", trunk(&[10, 11, 12]), SeenMode::Known(trunk(&[9, 10]))).join("|"),
-            "interface Ethernet1|switchport trunk allowed vlan remove 9|switchport trunk allowed vlan add 11-12|no shutdown|exit"
+            "interface Ethernet1|switchport trunk native vlan tag|switchport trunk allowed vlan remove 9|switchport trunk allowed vlan add 11-12|no shutdown|exit"
         );
         let uplink =
             Change::Uplink { port: "Ethernet1".into(), add: [v(5)].into(), remove: [v(9)].into(), seen: SeenMode::Known(trunk(&[9])) };

@@ -3,8 +3,8 @@
 //! Source: AOS-CX Fundamentals, Layer 2 Bridging and Link Aggregation guides; AOS-CX Command-Line Interface Guide (`vlan access`, `vlan trunk
 //! allowed`, `vlan trunk native`, `lag`, `lacp mode`). Ports of which the configuration says nothing are not in it: `show interface brief` lists
 //! them, routed and shut on the 8000s and 10000, switched on the 6000s. The untagged VLAN of a trunk counts if it is allowed; with `tag`, untagged
-//! frames are dropped. `vlan access` puts an end to a trunk. Lists are added to and taken from by name; a trunk of no VLAN cannot be had, so
-//! such a port is left isolated.
+//! frames are dropped. `vlan access` puts an end to a trunk. Lists are added to and taken from by name. A trunk of no VLAN cannot be had and is
+//! never asked for: the port is to be isolated then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,11 +127,10 @@ impl Os for ArubaAoscx {
         if all.is_empty() {
             return;
         }
-        out.push(match native {
-            Some(native) => format!("vlan trunk native {native}"),
-            None if VlanId::new(1).is_some_and(|it| tagged.contains(&it)) => "vlan trunk native 1 tag".to_owned(),
-            None => "vlan trunk native 1".to_owned(),
-        });
+        match native {
+            Some(native) => out.push(format!("vlan trunk native {native}")),
+            None => self.without_native(out, tagged, around),
+        }
         self.retag(out, native, &all, &BTreeSet::new());
     }
 
@@ -139,6 +138,11 @@ impl Os for ArubaAoscx {
         // First to add: an emptied list might be taken for all VLANs.
         out.extend(blocks::with_commas(add).iter().map(|it| format!("vlan trunk allowed {it}")));
         out.extend(blocks::with_commas(remove).iter().map(|it| format!("no vlan trunk allowed {it}")));
+    }
+
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, _around: &Around<'_>) {
+        let is_first = VlanId::new(1).is_some_and(|it| tagged.contains(&it));
+        out.push(if is_first { "vlan trunk native 1 tag" } else { "vlan trunk native 1" }.to_owned());
     }
 
     fn make_switched(&self, out: &mut Vec<String>, _was_routed: bool) {
@@ -278,7 +282,7 @@ vlan10    --      --     --             yes     up                              
         );
         assert_eq!(
             set(&ArubaAoscx, "1/1/1", trunk(&[7, 9]), SeenMode::Known(trunk(&[5, 7]))).join("|"),
-            "interface 1/1/1|vlan trunk allowed 9|no vlan trunk allowed 5|no shutdown|exit"
+            "interface 1/1/1|vlan trunk native 1|vlan trunk allowed 9|no vlan trunk allowed 5|no shutdown|exit"
         );
         assert_eq!(
             lines(&ArubaAoscx, Change::AddLag { lag: "lag 7".into(), protocol: LagProtocol::Lacp }, &SwitchSeen::default()).join("|"),

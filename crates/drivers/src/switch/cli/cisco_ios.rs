@@ -120,6 +120,10 @@ impl Os for CiscoIos {
         switchport::retag(&CISCO, out, add, remove);
     }
 
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+        switchport::without_native(&CISCO, out, tagged, around);
+    }
+
     fn make_switched(&self, out: &mut Vec<String>, was_routed: bool) {
         // Switches that cannot route do not know the line.
         if was_routed {

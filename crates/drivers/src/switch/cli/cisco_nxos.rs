@@ -83,9 +83,6 @@ impl Os for CiscoNxos {
     }
 
     fn line(&self, link: &mut Link, line: &str) {
-        if line.starts_with("switchport mode ") || line.starts_with("switchport access ") {
-            link.routed = false;
-        }
         switchport::line::<Self>(&SPELLING, link, line);
     }
 
@@ -113,6 +110,10 @@ impl Os for CiscoNxos {
 
     fn retag(&self, out: &mut Vec<String>, _native: Option<VlanId>, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>) {
         switchport::retag(&SPELLING, out, add, remove);
+    }
+
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+        switchport::without_native(&SPELLING, out, tagged, around);
     }
 
     fn make_switched(&self, out: &mut Vec<String>, _was_routed: bool) {
@@ -300,6 +301,8 @@ evpn
         let text = "interface Ethernet1/1\ninterface Ethernet1/2\n  switchport\n  switchport access vlan 5\n  no shutdown\n";
         assert_eq!(mode(&CiscoNxos, text, "Ethernet1/1"), foreign("routed"));
         assert_eq!(mode(&CiscoNxos, text, "Ethernet1/2"), SeenMode::Known(PortMode::Access(v(5))));
+        let text = "system default switchport\ninterface Ethernet1/1\n  no switchport\n  switchport access vlan 5\n";
+        assert_eq!(mode(&CiscoNxos, text, "Ethernet1/1"), foreign("routed"), "what it would carry does not count");
         let text = "system default switchport\nsystem default switchport shutdown\ninterface Ethernet1/1\ninterface Ethernet1/2\n  switchport access vlan \
                     4000\ninterface Ethernet1/3\n  no shutdown\n";
         assert_eq!(mode(&CiscoNxos, text, "Ethernet1/1"), foreign("access VLAN 1; shut"));
@@ -318,7 +321,7 @@ evpn
         assert_eq!(
             set(&CiscoNxos, "Ethernet1/1", PortMode::tagged([v(1), v(2)]), from()).join("|"),
             "interface Ethernet1/1|shutdown|switchport|switchport access vlan 4000|switchport trunk allowed vlan 1-2|switchport trunk \
-             native vlan 4094|switchport mode trunk|no shutdown|exit"
+             native vlan 3900|switchport mode trunk|no shutdown|exit"
         );
         assert_eq!(
             set(&CiscoNxos, "Ethernet1/1", PortMode::Member { lag: "port-channel5".into() }, from()).join("|"),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::net::VlanId;
 use serde::Deserialize;
 
-use super::linux::{DIALECT, RECEIPT, line, quoted, ranges, word};
+use super::linux::{DIALECT, RECEIPT, json, line, quoted, ranges, word};
 use super::{Dialect, Family, Site};
 use crate::switch::plan::Change;
 use crate::switch::{Facts, IsolatesBy, LagProtocol, LagSeen, MARK, PortMode, PortSeen, SeenMode, SwitchSeen, VlanSeen, Vni};
@@ -164,12 +164,14 @@ impl Family for FrrLinux {
         Facts { isolates_by: IsolatesBy::Protection, declares_vlans: true, has_vni: true, has_lags: true, saves: false }
     }
 
-    fn show(&self, _site: Site<'_>) -> Vec<String> {
-        ["ip -json -details link show", "bridge -json vlan show", "bridge -json vlan tunnelshow"].map(str::to_owned).into()
+    fn show(&self, site: Site<'_>) -> Vec<String> {
+        let tunnels = site.overlay.map(|_| "bridge -json vlan tunnelshow");
+        ["ip -json -details link show", "bridge -json vlan show"].into_iter().chain(tunnels).map(str::to_owned).collect()
     }
 
     fn parse(&self, answers: &[String], site: Site<'_>) -> Result<SwitchSeen, String> {
-        let [links, vlans, tunnels] = answers else { return Err(format!("{} answers to three commands", answers.len())) };
+        let [links, vlans, rest @ ..] = answers else { return Err(format!("{} answers only", answers.len())) };
+        let tunnels = rest.first().map_or("", String::as_str);
         let links: Vec<Link> = json(links, "ip link")?;
         let vlans: Vec<VlanRow> = json(vlans, "bridge vlan")?;
         // Prints nothing at all where there is no tunnel.
@@ -277,10 +279,6 @@ impl Family for FrrLinux {
         }
         Ok(out)
     }
-}
-
-fn json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
-    serde_json::from_str(text.trim()).map_err(|error| format!("{what}: {error}"))
 }
 
 /// Whether the port is in the bridge, as far as its mode tells.

@@ -99,6 +99,10 @@ impl Os for HpeComware {
         link_type::retag(&SPELLING, out, add, remove);
     }
 
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+        link_type::without_native(out, tagged, around);
+    }
+
     fn make_switched(&self, out: &mut Vec<String>, was_routed: bool) {
         if was_routed {
             out.push(SPELLING.switched.to_owned());
@@ -243,11 +247,11 @@ return
         assert_eq!(
             set(&HpeComware, port, trunk(&[5, 6, 9]), foreign("port link-type hybrid; port hybrid vlan 20 untagged")).join("|"),
             "interface GigabitEthernet1/0/1|shutdown|undo port hybrid vlan 20 untagged|port link-type access|undo port access vlan|port link-type \
-             trunk|undo port trunk permit vlan 1|port trunk permit vlan 5 to 6 9|undo shutdown|quit"
+             trunk|undo port trunk permit vlan 1|port trunk permit vlan 5 to 6 9|port trunk pvid vlan 1|undo shutdown|quit"
         );
         assert_eq!(
             set(&HpeComware, port, trunk(&[7]), SeenMode::Known(trunk(&[5]))).join("|"),
-            "interface GigabitEthernet1/0/1|undo port trunk permit vlan 5|port trunk permit vlan 7|undo shutdown|quit"
+            "interface GigabitEthernet1/0/1|port trunk pvid vlan 1|undo port trunk permit vlan 5|port trunk permit vlan 7|undo shutdown|quit"
         );
         let rest = [
             Change::AddVlan { vlan: v(30), name: "cofferdam-b".into() },

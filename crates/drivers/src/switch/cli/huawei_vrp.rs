@@ -96,6 +96,10 @@ impl Os for HuaweiVrp {
         link_type::retag(&SPELLING, out, add, remove);
     }
 
+    fn without_native(&self, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+        link_type::without_native(out, tagged, around);
+    }
+
     fn make_switched(&self, out: &mut Vec<String>, was_routed: bool) {
         if was_routed {
             out.push(SPELLING.switched.to_owned());

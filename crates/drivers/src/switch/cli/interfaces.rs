@@ -14,6 +14,9 @@ use super::blocks::{self, Block};
 use super::{Change, Dialect, Family, Site};
 use crate::switch::wanted::{Facts, IsolatesBy, LagProtocol, LagSeen, MARK, PortMode, PortSeen, SeenMode, SwitchSeen, VlanSeen, Vni};
 
+/// A trunk that carries this many carries all, which is not said by a list from which some could be taken.
+const ALL: usize = 4093;
+
 /// What all of these switches can do, mappings to VXLAN networks excepted.
 pub(super) const FACTS: Facts =
     Facts { isolates_by: IsolatesBy::Shutdown, declares_vlans: true, has_vni: false, has_lags: true, saves: true };
@@ -55,6 +58,8 @@ pub(super) enum Mode {
 pub(super) struct Link {
     /// Whether it is routed, not switched.
     pub(super) routed: bool,
+    /// Whether a line says that it is routed. If none does, a line about its VLANs says that it is switched.
+    pub(super) says_routed: bool,
     /// Whether it is shut.
     pub(super) shut: bool,
     /// How it handles VLANs.
@@ -271,6 +276,9 @@ pub(super) trait Os: Send + Sync + 'static {
     /// The lines that change what a trunk, up, carries tagged. `native` is its VLAN of untagged frames, which stays.
     fn retag(&self, out: &mut Vec<String>, native: Option<VlanId>, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>);
 
+    /// The line that makes a trunk of these VLANs drop untagged frames, where it needs one.
+    fn without_native(&self, _out: &mut Vec<String>, _tagged: &BTreeSet<VlanId>, _around: &Around<'_>) {}
+
     /// The lines that make a switched port of one that may be routed.
     fn make_switched(&self, out: &mut Vec<String>, was_routed: bool);
 
@@ -335,8 +343,10 @@ impl<T: Os> Family for T {
 
     fn render(&self, changes: &[Change], seen: &SwitchSeen, site: Site<'_>) -> Result<Vec<String>, String> {
         let around = Around { changes, seen, site };
+        // Ports are isolated before anything is declared, but not into a VLAN that is not there.
+        let is_isolation = |it: &&Change| matches!(it, Change::AddVlan { vlan, .. } if *vlan == site.isolation);
         let mut out = Vec::new();
-        for change in changes {
+        for change in changes.iter().filter(is_isolation).chain(changes.iter().filter(|it| !is_isolation(it))) {
             render(self, &mut out, change, &around)?;
         }
         Ok(out)
@@ -351,14 +361,14 @@ impl<T: Os> Family for T {
 pub(super) fn name<T: Os>(spelled: &str) -> Option<(String, bool)> {
     let spelled = spelled.trim();
     let at = spelled.rfind(|it: char| it.is_alphabetic()).map_or(0, |at| at + 1);
-    let (head, tail) = (spelled.get(..at)?.trim().to_lowercase(), spelled.get(at..)?.trim());
+    let (head, tail) = (spelled.get(..at)?.trim(), spelled.get(at..)?.trim());
     let is_number =
         tail.starts_with(|it: char| it.is_ascii_digit()) && tail.chars().all(|it| it.is_ascii_digit() || it == '/' || it == ':');
     if !is_number {
         return None;
     }
-    let exact = |it: &&Kind| it.name.trim_end().to_lowercase() == head || it.also.contains(&head.as_str());
-    let begun = |it: &&Kind| head.len() >= 2 && it.name.to_lowercase().starts_with(&head);
+    let exact = |it: &&Kind| it.name.trim_end().eq_ignore_ascii_case(head) || it.also.iter().any(|it| it.eq_ignore_ascii_case(head));
+    let begun = |it: &&Kind| head.len() >= 2 && it.name.get(..head.len()).is_some_and(|it| it.eq_ignore_ascii_case(head));
     let kind = T::KINDS.iter().find(exact).or_else(|| T::KINDS.iter().find(begun))?;
     Some((format!("{}{tail}", kind.name), kind.is_group))
 }
@@ -368,7 +378,9 @@ fn is_nothing(text: &str) -> bool {
     let text = text.trim().to_lowercase();
     text.is_empty()
         || (text.lines().count() <= 3
-            && ["not present", "no startup", "not exist", "is empty", "not found"].iter().any(|it| text.contains(it)))
+            && ["not present", "no startup", "not exist", "is empty", "not found", "no configuration", "no saved"]
+                .iter()
+                .any(|it| text.contains(it)))
 }
 
 /// The mark of a group's description that tells how its links find together while it has none.
@@ -497,8 +509,12 @@ fn set_port<T: Os>(os: &T, out: &mut Vec<String>, port: &str, mode: &PortMode, s
     out.push(os.open(port));
     match (mode, seen) {
         (PortMode::Trunk { native, tagged }, SeenMode::Known(PortMode::Trunk { native: was, tagged: had }))
-            if native == was && (native.is_some() || !has_first(tagged) && !has_first(had)) =>
+            if native == was && !tagged.is_empty() && had.len() < ALL =>
         {
+            if native.is_none() {
+                // The one of untagged frames may be any that is not carried, until now.
+                os.without_native(out, &(had | tagged), around);
+            }
             os.retag(out, *native, &(tagged - had), &(had - tagged));
         }
         _ => {
@@ -533,14 +549,10 @@ fn set_port<T: Os>(os: &T, out: &mut Vec<String>, port: &str, mode: &PortMode, s
     out.push(T::EXIT.to_owned());
 }
 
-/// Whether VLAN 1 is among them, which is the VLAN of untagged frames on trunks on which nothing else is said.
-fn has_first(vlans: &BTreeSet<VlanId>) -> bool {
-    vlans.first().is_some_and(|it| it.get() == 1)
-}
-
-/// A VLAN of untagged frames for a trunk that is to have none: one that it does not carry.
+/// A VLAN of untagged frames for a trunk that is to have none: one that it does not carry, and none of those at the end of the range
+/// that many switches keep for themselves.
 pub(super) fn unlisted(tagged: &BTreeSet<VlanId>, isolation: VlanId) -> Option<VlanId> {
-    let mut free = [1].into_iter().chain((1..=4094).rev()).filter_map(VlanId::new);
+    let mut free = [1].into_iter().chain((1006..=3900).rev()).chain(2..=1001).filter_map(VlanId::new);
     free.find(|it| !tagged.contains(it) && *it != isolation)
 }
 

@@ -83,9 +83,15 @@ pub(super) fn trunk(spelling: &Spelling, out: &mut Vec<String>, native: Option<V
     let first: BTreeSet<VlanId> = VlanId::new(1).into_iter().collect();
     out.extend(["port link-type access".to_owned(), format!("undo {}", spelling.access), "port link-type trunk".to_owned()]);
     retag(spelling, out, &(&all - &first), &(&first - &all));
-    // Until another is set, it is VLAN 1.
-    let pvid = native.or_else(|| unlisted(tagged, around.site.isolation));
-    out.extend(pvid.filter(|it| it.get() != 1).map(|it| format!("{PVID} {it}")));
+    match native {
+        Some(native) => out.push(format!("{PVID} {native}")),
+        None => without_native(out, tagged, around),
+    }
+}
+
+/// The line that makes a trunk of these VLANs drop untagged frames.
+pub(super) fn without_native(out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+    out.extend(unlisted(tagged, around.site.isolation).map(|it| format!("{PVID} {it}")));
 }
 
 /// The lines that change what a trunk carries tagged.

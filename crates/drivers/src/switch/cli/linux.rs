@@ -48,6 +48,15 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.chars().filter(|c| !c.is_control() && *c != '\'').collect::<String>())
 }
 
+/// What a command printed as JSON.
+///
+/// # Errors
+/// It is none: what stands there instead.
+pub(super) fn json<T: serde::de::DeserializeOwned>(answer: &str, command: &str) -> Result<T, String> {
+    let begin = || answer.trim().chars().take(100).collect::<String>();
+    serde_json::from_str(answer.trim()).map_err(|error| format!("the answer to {command:?} begins with {:?}: {error}", begin()))
+}
+
 /// VLANs as `5` and `7-9`.
 pub(super) fn ranges(vlans: &BTreeSet<VlanId>) -> Vec<String> {
     let mut out: Vec<(u16, u16)> = Vec::new();

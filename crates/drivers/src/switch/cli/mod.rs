@@ -28,6 +28,8 @@ mod screen;
 mod session;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod shell_tests;
 mod setlines;
 mod sonic;
 pub(super) mod switch;

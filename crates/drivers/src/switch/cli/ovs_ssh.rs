@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::net::VlanId;
 use serde_json::Value;
 
-use super::linux::{DIALECT, RECEIPT, line, ranges, word};
+use super::linux::{DIALECT, RECEIPT, json, line, ranges, word};
 use super::{Dialect, Family, Site};
 use crate::switch::plan::Change;
 use crate::switch::{Facts, IsolatesBy, PortMode, PortSeen, SeenMode, SwitchSeen};
@@ -54,8 +54,9 @@ impl Family for OvsSsh {
     fn parse(&self, answers: &[String], site: Site<'_>) -> Result<SwitchSeen, String> {
         let [bridges, ports, interfaces] = answers else { return Err(format!("{} answers to three commands", answers.len())) };
         let (bridges, ports, interfaces) = (table(bridges)?, table(ports)?, table(interfaces)?);
-        let name = bridge(&site);
-        let bridge = bridges.iter().find(|it| text(it, "name") == Some(name)).ok_or_else(|| format!("there is no bridge {name}"))?;
+        let bridge_name = bridge(&site);
+        let bridge = bridges.iter().find(|it| text(it, "name") == Some(bridge_name));
+        let bridge = bridge.ok_or_else(|| format!("there is no bridge {bridge_name}"))?;
         let members: BTreeSet<&str> = atoms(bridge, "ports").into_iter().filter_map(uuid).collect();
         let faults: BTreeMap<&str, String> = interfaces.iter().filter_map(|it| Some((uuid(it.get("_uuid")?)?, fault(it)?))).collect();
         let mut out = SwitchSeen::default();
@@ -64,7 +65,8 @@ impl Family for OvsSsh {
             let all: Vec<u16> = ["tag", "trunks", "cvlans"].into_iter().flat_map(numbers).collect();
             out.carried.extend(all.into_iter().filter_map(VlanId::new));
             let (Some(id), Some(name)) = (row.get("_uuid").and_then(uuid), text(row, "name")) else { continue };
-            if !members.contains(id) {
+            // The bridge's own port leads into the host.
+            if !members.contains(id) || name == bridge_name {
                 continue;
             }
             let fault = atoms(row, "interfaces").into_iter().filter_map(uuid).find_map(|it| faults.get(it));
@@ -94,6 +96,8 @@ impl Family for OvsSsh {
 
     fn render(&self, changes: &[Change], seen: &SwitchSeen, site: Site<'_>) -> Result<Vec<String>, String> {
         let mut out: Vec<String> = Vec::new();
+        // What uplinks are after the changes so far: one may both lose and gain.
+        let mut uplinks: BTreeMap<&str, (Option<VlanId>, BTreeSet<VlanId>)> = BTreeMap::new();
         for change in changes {
             let command = match change {
                 Change::SetPort { port, mode, .. } => set_port(word(port)?, mode, site.isolation)?,
@@ -104,12 +108,13 @@ impl Family for OvsSsh {
                 Change::Uplink { port, add, remove, .. } => {
                     let port = word(port)?;
                     // Adding to or taking from the list would not do for a trunk of none, whose list is not empty.
-                    let old = match seen.mode(port) {
+                    let (old_native, old) = uplinks.remove(port).unwrap_or_else(|| match seen.mode(port) {
                         SeenMode::Known(PortMode::Trunk { native, tagged }) => (*native, tagged.clone()),
                         _ => (None, BTreeSet::new()),
-                    };
-                    let tagged = old.1.difference(remove).chain(add).copied().filter(|it| Some(*it) != old.0).collect();
-                    let native = old.0.filter(|it| !remove.contains(it));
+                    });
+                    let native = old_native.filter(|it| !remove.contains(it));
+                    let tagged: BTreeSet<VlanId> = old.difference(remove).chain(add).copied().filter(|it| Some(*it) != native).collect();
+                    uplinks.insert(port, (native, tagged.clone()));
                     set_port(port, &PortMode::Trunk { native, tagged }, site.isolation)?
                 }
                 other => return Err(format!("it cannot be asked for {other:?}")),
@@ -204,7 +209,7 @@ type Row = BTreeMap<String, Value>;
 
 /// A table as `--format=json` prints it: the columns' names, then a row of values for each record.
 fn table(answer: &str) -> Result<Vec<Row>, String> {
-    let value: Value = serde_json::from_str(answer.trim()).map_err(|error| format!("ovs-vsctl list: {error}"))?;
+    let value: Value = json(answer, "ovs-vsctl list")?;
     let rows = |key: &str| value.get(key).and_then(Value::as_array).ok_or_else(|| format!("ovs-vsctl list: there are no {key}"));
     let headings: Vec<String> = rows("headings")?.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect();
     let row = |it: &Value| {

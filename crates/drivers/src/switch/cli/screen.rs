@@ -31,12 +31,6 @@ enum Escape {
 }
 
 impl Screen {
-    /// Forgets all but what stands in the unfinished line.
-    pub(super) fn clear(&mut self) {
-        self.lines = Vec::new();
-        self.taken = self.line.len();
-    }
-
     /// Forgets all.
     pub(super) fn wipe(&mut self) {
         *self = Self::default();

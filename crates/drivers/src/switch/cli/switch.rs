@@ -66,6 +66,13 @@ impl CliSwitch {
         Ok(Self { config, family, target, session: tokio::sync::Mutex::new(None), words: Mutex::default() })
     }
 
+    /// With a session that a test has begun by itself.
+    #[cfg(test)]
+    pub(super) async fn with_session(self, session: Session) -> Self {
+        self.session.lock().await.replace(session);
+        self
+    }
+
     fn site(&self) -> Site<'_> {
         Site { isolation: self.config.isolation_vlan, bridge: &self.config.bridge, overlay: self.config.overlay.as_ref() }
     }

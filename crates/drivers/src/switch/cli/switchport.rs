@@ -37,8 +37,9 @@ pub(super) fn line<T: Os>(spelling: &Spelling, link: &mut Link, line: &str) {
         let number = words.next().unwrap_or_default();
         let protocol = match words.next_back() {
             Some("active") => Some(LagProtocol::Lacp),
-            Some("on") => Some(LagProtocol::Static),
-            _ => None,
+            // NX-OS does not show what is its default.
+            Some("on" | "force") | None => Some(LagProtocol::Static),
+            Some(_) => None,
         };
         link.group = Some((format!("{}{number}", spelling.group), protocol));
     } else if spelling.drop_untagged == Some(line) {
@@ -46,8 +47,9 @@ pub(super) fn line<T: Os>(spelling: &Spelling, link: &mut Link, line: &str) {
     } else if let Some(vlan) = after(line, "switchport trunk native vlan").and_then(blocks::vlan) {
         link.native = Some(vlan);
     } else if let Some(vlan) = after(line, "switchport access vlan").and_then(blocks::vlan) {
-        link.access = Some(vlan);
+        (link.access, link.routed) = (Some(vlan), link.says_routed);
     } else if let Some(mode) = after(line, "switchport mode") {
+        link.routed = link.says_routed;
         link.mode = match mode {
             "access" => Mode::Access,
             "trunk" => Mode::Trunk,
@@ -59,8 +61,8 @@ pub(super) fn line<T: Os>(spelling: &Spelling, link: &mut Link, line: &str) {
         match line {
             "shutdown" => link.shut = true,
             "no shutdown" => link.shut = false,
-            "switchport" => link.routed = false,
-            "no switchport" | "no switchport force" => link.routed = true,
+            "switchport" => (link.routed, link.says_routed) = (false, false),
+            "no switchport" | "no switchport force" => (link.routed, link.says_routed) = (true, true),
             _ => {}
         }
     }
@@ -97,15 +99,20 @@ pub(super) fn trunk(spelling: &Spelling, out: &mut Vec<String>, native: Option<V
     let mut lists = blocks::with_commas(&all).into_iter();
     out.push(format!("{} {}", spelling.allowed, lists.next().unwrap_or_else(|| "none".to_owned())));
     out.extend(lists.map(|it| format!("{} add {it}", spelling.allowed)));
-    out.push(match (native, spelling.drop_untagged) {
-        (None, Some(line)) => line.to_owned(),
-        (None, None) => match unlisted(tagged, isolation) {
-            Some(vlan) if vlan.get() != 1 => format!("switchport trunk native vlan {vlan}"),
-            _ => "no switchport trunk native vlan".to_owned(),
-        },
-        (Some(native), _) => format!("switchport trunk native vlan {native}"),
-    });
+    match native {
+        Some(native) => out.push(format!("switchport trunk native vlan {native}")),
+        None => without_native(spelling, out, tagged, around),
+    }
     out.push("switchport mode trunk".to_owned());
+}
+
+/// The line that makes a trunk of these VLANs drop untagged frames.
+pub(super) fn without_native(spelling: &Spelling, out: &mut Vec<String>, tagged: &BTreeSet<VlanId>, around: &Around<'_>) {
+    out.push(match (spelling.drop_untagged, unlisted(tagged, around.site.isolation)) {
+        (Some(line), _) => line.to_owned(),
+        (None, Some(vlan)) if vlan.get() != 1 => format!("switchport trunk native vlan {vlan}"),
+        _ => "no switchport trunk native vlan".to_owned(),
+    });
 }
 
 /// The lines that change what a trunk carries tagged.

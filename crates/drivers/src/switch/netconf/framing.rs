@@ -82,11 +82,7 @@ impl Deframer {
 
 /// The message with its frame.
 pub(super) fn frame(message: &str, is_chunked: bool) -> Vec<u8> {
-    if is_chunked {
-        format!("\n#{}\n{message}\n##\n", message.len()).into_bytes()
-    } else {
-        [message.as_bytes(), END].concat()
-    }
+    if is_chunked { format!("\n#{}\n{message}\n##\n", message.len()).into_bytes() } else { [message.as_bytes(), END].concat() }
 }
 
 #[cfg(test)]

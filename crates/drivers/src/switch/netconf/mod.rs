@@ -146,12 +146,7 @@ fn planned(config: &SwitchConfig, wanted: &SwitchWanted, seen: &SwitchSeen) -> R
     plan(wanted, seen, &FACTS, config.isolation_vlan).map_err(|reason| SwitchError::Rejected { switch: config.name.clone(), reason })
 }
 
-async fn ensure(
-    session: &mut Session,
-    config: &SwitchConfig,
-    wanted: &SwitchWanted,
-    before: SwitchSeen,
-) -> Result<Ensured, SwitchError> {
+async fn ensure(session: &mut Session, config: &SwitchConfig, wanted: &SwitchWanted, before: SwitchSeen) -> Result<Ensured, SwitchError> {
     let plan = planned(config, wanted, &before)?;
     let saves = session.can("startup:1.0");
     if plan.changes.is_empty() && !(plan.save && saves) {

@@ -37,9 +37,8 @@ impl Session {
         let mut out =
             Self { switch: switch.to_owned(), stream, deframer: Deframer::default(), capabilities: BTreeSet::new(), calls: 0, ssh };
         let ours = ["1.0", "1.1"].map(|it| format!("<capability>urn:ietf:params:netconf:base:{it}</capability>")).concat();
-        let hello = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><hello xmlns=\"{BASE}\"><capabilities>{ours}</capabilities></hello>"
-        );
+        let hello =
+            format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><hello xmlns=\"{BASE}\"><capabilities>{ours}</capabilities></hello>");
         let doing = "saying hello";
         out.send(&hello, until, doing).await?;
         let theirs = out.receive(until, doing).await?;

@@ -182,8 +182,10 @@ pub(super) fn config(edits: &Edits, instance: &str) -> String {
     }
     lacp(&mut out, edits);
     if !edits.vlans.is_empty() {
-        out.push_str(&format!("<network-instances xmlns=\"{OPENCONFIG}network-instance\"><network-instance><name>{}</name><vlans>",
-            escape(instance)));
+        out.push_str(&format!(
+            "<network-instances xmlns=\"{OPENCONFIG}network-instance\"><network-instance><name>{}</name><vlans>",
+            escape(instance)
+        ));
         for (vlan, name) in &edits.vlans {
             out.push_str(&match name {
                 Some(name) => format!(
@@ -235,8 +237,10 @@ fn interface(out: &mut String, name: &str, edit: &InterfaceEdit) {
         out.push_str(&format!("<ethernet xmlns=\"{OPENCONFIG}interfaces/ethernet\">"));
         match &edit.aggregate {
             Some(Some(lag)) => {
-                out.push_str(&format!("<config><aggregate-id xmlns=\"{aggregate}\" nc:operation=\"merge\">{}</aggregate-id></config>",
-                    escape(lag)));
+                out.push_str(&format!(
+                    "<config><aggregate-id xmlns=\"{aggregate}\" nc:operation=\"merge\">{}</aggregate-id></config>",
+                    escape(lag)
+                ));
             }
             Some(None) => {
                 out.push_str(&format!("<config><aggregate-id xmlns=\"{aggregate}\" nc:operation=\"remove\"/></config>"));

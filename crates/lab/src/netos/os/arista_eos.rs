@@ -30,7 +30,7 @@ const TABLE: &[Entry] = &[
     (At::User, "show interfaces switchport", Do::ShowSwitchport),
     (At::User, "show interfaces <port> switchport", Do::ShowSwitchport),
     (At::User, "terminal length <0-32767>", Do::PageLength),
-    (At::User, "terminal width <10-32767>", Do::Nothing),
+    (At::User, "terminal width <10-32767>", Do::Width),
     (At::Exec, "disable", Do::Disable),
     (At::Exec, "configure", Do::Configure),
     (At::Exec, "configure terminal", Do::Configure),
@@ -221,9 +221,17 @@ impl Flavour for Eos {
     fn fault(&self, _cli: &Cli<Self>, line: &str, fault: &Fault) -> String {
         match fault {
             Fault::NoSuchPort(_) => "% Interface does not exist".to_owned(),
-            Fault::WrongPort(_) | Fault::NoSuchVlan(_) => "% Invalid input".to_owned(),
+            Fault::WrongPort(_) | Fault::WrongMode => "% Invalid input".to_owned(),
             Fault::DefaultVlan(vlan) if line.trim_start().starts_with("no ") => format!("% VLAN {vlan} can not be deleted"),
             Fault::DefaultVlan(vlan) => format!("% VLAN {vlan} can not be renamed"),
+        }
+    }
+
+    fn said(&self, what: Do, number: u32) -> String {
+        match (what, number) {
+            (Do::Width, _) => format!("Width set to {number} columns."),
+            (_, 0) => "Pagination disabled.".to_owned(),
+            _ => format!("Pagination set to {number} lines."),
         }
     }
 

@@ -191,7 +191,7 @@ impl Flavour for Ios {
         match fault {
             Fault::DefaultVlan(vlan) if line.trim_start().starts_with("no ") => format!("%Default VLAN {vlan} may not be deleted."),
             Fault::DefaultVlan(vlan) => format!("%Default VLAN {vlan} may not have its name changed."),
-            Fault::NoSuchVlan(_) | Fault::NoSuchPort(_) | Fault::WrongPort(_) => {
+            Fault::NoSuchPort(_) | Fault::WrongPort(_) | Fault::WrongMode => {
                 format!("{}\n% Invalid input detected at '^' marker.\n\n", caret(&self.prompt(cli), last_word(line)))
             }
         }

@@ -218,12 +218,11 @@ impl Flavour for Nxos {
 
     fn fault(&self, cli: &Cli<Self>, line: &str, fault: &Fault) -> String {
         match fault {
-            Fault::NoSuchPort(_) | Fault::WrongPort(_) => {
+            Fault::NoSuchPort(_) | Fault::WrongPort(_) | Fault::WrongMode => {
                 format!("{}\nInvalid interface format at '^' marker.", caret(&self.prompt(cli), last_word(line)))
             }
             Fault::DefaultVlan(_) if line.trim_start().starts_with("no ") => "ERROR: Cannot delete default vlan".to_owned(),
             Fault::DefaultVlan(_) => "ERROR: Cannot change name of default vlan".to_owned(),
-            Fault::NoSuchVlan(_) => "ERROR: VLAN does not exist".to_owned(),
         }
     }
 

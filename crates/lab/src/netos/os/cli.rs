@@ -71,6 +71,7 @@ pub(super) enum Do {
     PageLength,
     PageOff,
     PageOn,
+    Width,
     ShowRunning,
     ShowRunningInterface,
     ShowStartup,
@@ -151,7 +152,8 @@ pub(super) enum Fault {
     /// Not for interfaces of this kind.
     WrongPort(String),
     DefaultVlan(u16),
-    NoSuchVlan(u16),
+    /// A line for ports that are set otherwise.
+    WrongMode,
 }
 
 /// A line of a table: where it stands, its pattern, what it does.
@@ -176,6 +178,8 @@ pub(super) trait Flavour: Names + Send + Sync + Sized + 'static {
     const INHERITS: bool = false;
     /// Whether a log-in begins with `User` although it may become more without a password.
     const USER_FIRST: bool = false;
+    /// Whether a trunk takes only VLANs that are there.
+    const TRUNKS_REFER: bool = false;
     /// What begins a remark.
     const COMMENT: char = '!';
 
@@ -249,6 +253,34 @@ pub(super) trait Flavour: Names + Send + Sync + Sized + 'static {
     fn answer(&self, cli: &mut Cli<Self>, which: u8, line: &str) -> Outcome {
         let _ = (cli, which, line);
         Ok(Answer::nothing())
+    }
+
+    /// What is asked before configuration mode is left with something to commit.
+    fn leaving(&self) -> Ask {
+        Ask::Other(0, String::new())
+    }
+
+    /// How long the answer to a question of its own takes to be carried out.
+    fn answer_weight(&self, which: u8, line: &str) -> Weight {
+        let _ = (which, line);
+        Weight::Light
+    }
+
+    /// Whether a line is one for a port that is set like this.
+    fn fits(&self, port: &Port, what: Do) -> bool {
+        let _ = (port, what);
+        true
+    }
+
+    /// What is said to a new size of the terminal, to the begin of configuring, and to a commit that failed.
+    fn said(&self, what: Do, number: u32) -> String {
+        let _ = (what, number);
+        String::new()
+    }
+
+    /// Called after a line changed a port that was like `before`.
+    fn after(&self, port: &mut Port, before: &Port, what: Do) {
+        let _ = (port, before, what);
     }
 
     /// Puts right what follows from a change.
@@ -403,6 +435,13 @@ impl<F: Flavour> Cli<F> {
         }
     }
 
+    /// Puts what was typed in force and says what came of it.
+    pub(super) fn committed(&mut self) -> Answer {
+        let then = self.commit();
+        let said = if then == Some(Then::Refuse) { self.flavour.said(Do::Commit, 1) } else { String::new() };
+        Answer { then: then.filter(|it| *it != Then::Refuse), ..Answer::say(said) }
+    }
+
     /// Forgets what was not committed.
     pub(super) fn discard(&mut self) {
         self.candidate = None;
@@ -455,7 +494,8 @@ impl<F: Flavour> Cli<F> {
         Err(worst.unwrap_or(Bad { kind: grammar::Kind::Keyword, nth: 0, at: 0, word: String::new() }))
     }
 
-    fn run(&mut self, line: &str) -> Answer {
+    /// Carries out a line.
+    pub(super) fn run(&mut self, line: &str) -> Answer {
         let (command, filter) = match line.split_once(" | ") {
             Some((command, filter)) if command.trim_start().starts_with(['s', 'd']) => (command, Some(filter)),
             _ => (line, None),
@@ -503,7 +543,14 @@ impl<F: Flavour> Cli<F> {
             }
             Do::Configure => {
                 self.is_counted = false;
+                self.spots.truncate(1);
                 self.spots.push(Spot::new(At::Config));
+                Ok(Answer::say(flavour.said(what, 0)))
+            }
+            Do::Exit | Do::End
+                if F::CANDIDATE && self.is_dirty() && (self.spots.len() == 2 || self.spots.len() > 1 && what == Do::End) =>
+            {
+                self.ask = Some(flavour.leaving());
                 Ok(Answer::nothing())
             }
             Do::Exit => {
@@ -522,12 +569,13 @@ impl<F: Flavour> Cli<F> {
                 let lines = number(&args).unwrap_or(0);
                 self.is_paged = lines > 0;
                 self.page = usize::try_from(lines).ok();
-                Ok(Answer::nothing())
+                Ok(Answer::say(flavour.said(what, lines)))
             }
             Do::PageOff | Do::PageOn => {
                 self.is_paged = what == Do::PageOn;
-                Ok(Answer::nothing())
+                Ok(Answer::say(flavour.said(what, 0)))
             }
+            Do::Width => Ok(Answer::say(flavour.said(what, number(&args).unwrap_or(0)))),
             Do::ShowRunning => Ok(Answer::say(flavour.render(&self.shown_running(), Shown::Running, None))),
             Do::ShowStartup => Ok(Answer::say(flavour.render(&self.device.startup(), Shown::Startup, None))),
             Do::ShowRunningInterface => {
@@ -543,7 +591,7 @@ impl<F: Flavour> Cli<F> {
                 Ok(Answer::nothing())
             }
             Do::Save => Ok(self.save()),
-            Do::Commit => Ok(Answer { then: self.commit(), ..Answer::nothing() }),
+            Do::Commit => Ok(self.committed()),
             Do::Discard => {
                 self.discard();
                 Ok(Answer::nothing())
@@ -629,6 +677,11 @@ impl<F: Flavour> Cli<F> {
         if let [name] = ports.as_slice()
             && let Some(at) = flavour.pseudo(name)
         {
+            if at == At::Vlan {
+                let number = name.trim_start_matches(|it: char| !it.is_ascii_digit()).parse().unwrap_or(0);
+                let what = if what == Do::Interface { Do::Vlan } else { Do::NoVlan };
+                return self.vlan(what, &[Arg::Num(number)], line);
+            }
             let header = format!("interface {name}");
             match what {
                 Do::Interface => {
@@ -726,11 +779,21 @@ impl<F: Flavour> Cli<F> {
         let flavour = Arc::clone(&self.flavour);
         let ports = self.spot().ports;
         let vlan = number(args).and_then(|it| u16::try_from(it).ok());
+        let config = self.config();
+        if ports.iter().filter_map(|it| config.ports.get(it)).any(|it| !flavour.fits(it, what)) {
+            return Err(flavour.fault(self, line, &Fault::WrongMode));
+        }
         let mut said = String::new();
         if let (Do::Access | Do::Native, Some(vlan)) = (what, vlan)
             && !self.config().vlans.contains_key(&vlan)
         {
             said = self.edit(|config| flavour.referring(config, vlan))?;
+        }
+        if let (Do::Allow(List::Set | List::Add), Some(Arg::Vlans(list))) = (what, args.iter().find(|it| matches!(it, Arg::Vlans(_))))
+            && F::TRUNKS_REFER
+            && let Some(vlan) = list.iter().find(|it| !self.config().vlans.contains_key(it))
+        {
+            self.edit(|config| flavour.referring(config, *vlan))?;
         }
         let list = match args.iter().find(|it| matches!(it, Arg::Vlans(_))) {
             Some(Arg::Vlans(list)) => list.clone(),
@@ -750,7 +813,9 @@ impl<F: Flavour> Cli<F> {
                 }
                 let fresh = flavour.fresh(name);
                 if let Some(port) = config.ports.get_mut(name) {
+                    let before = port.clone();
                     set(port, &fresh, what, vlan, &list, &given);
+                    flavour.after(port, &before, what);
                 }
             }
             Ok(())
@@ -953,6 +1018,7 @@ impl<F: Flavour> Session for Cli<F> {
         let save = if F::CANDIDATE { Weight::Save } else { Weight::CommitAndSave };
         match &self.ask {
             Some(Ask::Save(_)) if self.flavour.is_yes(line) => return save,
+            Some(Ask::Other(which, _)) => return self.flavour.answer_weight(*which, line),
             Some(_) => return Weight::Light,
             None => {}
         }

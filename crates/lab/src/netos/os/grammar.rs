@@ -198,12 +198,10 @@ fn fit(names: &dyn Names, pattern: &'static str, tokens: &[Token<'_>], line: &st
             "<vlans-to>" => (vlans_to(rest).map(Arg::Vlans), tokens.len() - nth),
             "<ports>" => (ports(names, rest).map(Arg::Ports), tokens.len() - nth),
             "<port>" => {
-                let next = tokens.get(nth + 1).map_or("", |it| it.text);
-                let has_digit = token.text.contains(|it: char| it.is_ascii_digit());
-                if !has_digit && next.starts_with(|it: char| it.is_ascii_digit()) {
-                    (names.port(&format!("{}{next}", token.text)).map(|it| Arg::Ports(vec![it])), 2)
-                } else {
-                    (names.port(token.text).map(|it| Arg::Ports(vec![it])), 1)
+                let next = tokens.get(nth + 1).filter(|it| it.text.starts_with(|it: char| it.is_ascii_digit()));
+                match (names.port(token.text), next) {
+                    (None, Some(next)) => (names.port(&format!("{}{}", token.text, next.text)).map(|it| Arg::Ports(vec![it])), 2),
+                    (found, _) => (found.map(|it| Arg::Ports(vec![it])), 1),
                 }
             }
             range => (number_in(range, token.text).map(Arg::Num), 1),
@@ -307,6 +305,16 @@ pub(super) fn ranges(vlans: &BTreeSet<u16>) -> Vec<(u16, u16)> {
         }
     }
     out
+}
+
+/// `2 5 to 7`, in pieces of so many runs.
+pub(super) fn list_to(vlans: &BTreeSet<u16>, runs: usize) -> Vec<String> {
+    let text = |(first, last): &(u16, u16)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first} {last}"),
+        _ => format!("{first} to {last}"),
+    };
+    ranges(vlans).chunks(runs.max(1)).map(|it| it.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// The list in pieces of at most `width` characters, as switches that break long lines show it.

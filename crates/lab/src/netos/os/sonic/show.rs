@@ -201,7 +201,9 @@ mod tests {
         );
         assert_eq!(session.line("echo $?").text, "2\n");
         assert!(refused(&mut *session, "sudo config vlan member add 99 Ethernet4").contains("Error: Vlan99 does not exist"));
-        assert!(taken(&mut *session, "show vlan brief").contains("|        10 |              | Ethernet4 | untagged       | disabled    |"));
+        assert!(
+            taken(&mut *session, "show vlan brief").contains("|        10 |              | Ethernet4 | untagged       | disabled    |")
+        );
         device.reboot(Duration::ZERO);
         assert!(device.carries("Ethernet4").is_empty());
         taken(&mut *session, "sudo config vlan add 10");

@@ -1,0 +1,103 @@
+//! A switch that does not answer slows nobody else.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use crate::site::{Shape, Site};
+use crate::support::api::Service;
+use crate::support::say;
+
+/// How long the switch is dead, unless the environment says otherwise.
+const DEAD_SECONDS: u64 = 40;
+/// How long is measured with all switches alive.
+const ALIVE: Duration = Duration::from_secs(20);
+/// By how much times may differ.
+const RATIO: f64 = 1.5;
+/// Below this a difference is the machine's noise.
+const FLOOR: Duration = Duration::from_millis(4);
+
+#[derive(Default)]
+struct Times {
+    calls: Vec<Duration>,
+    plugs: Vec<Duration>,
+}
+
+impl Times {
+    fn at(list: &mut [Duration], share: f64) -> Duration {
+        list.sort_unstable();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+        let nth = (list.len() as f64 * share) as usize;
+        list[nth.min(list.len() - 1)]
+    }
+}
+
+/// Plugs and unplugs ports of the other switches, one after the other, and times what a client sees.
+fn measure(site: &Site, network: &str, lasting: Duration) -> Times {
+    let mut times = Times::default();
+    let until = Instant::now() + lasting;
+    let mut nth = 0;
+    while Instant::now() < until {
+        let (switch, port) = (1 + nth % 3, nth / 3 % (site.ports[1].len() - 1));
+        nth += 1;
+        let began = Instant::now();
+        let id = site.bind(network, switch, port);
+        times.calls.push(began.elapsed());
+        loop {
+            let call = Instant::now();
+            let shown = site.admin.get(Service::Network, &format!("/ports/{id}"));
+            times.calls.push(call.elapsed());
+            if shown["port"]["status"] == "ACTIVE" {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{shown}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        times.plugs.push(began.elapsed());
+        let call = Instant::now();
+        assert_eq!(site.admin.call(Method::DELETE, Service::Network, &format!("/ports/{id}"), None).status, 204);
+        times.calls.push(call.elapsed());
+        site.await_gone(&[id], Duration::from_secs(30));
+    }
+    times
+}
+
+#[test]
+fn a_dead_switch_slows_nobody() {
+    let oses = vec!["cisco_nxos", "arista_eos", "cisco_nxos", "juniper_junos"];
+    let site = Site::start(&Shape { oses, ports: 16, drift_seconds: 5, config: String::new() });
+    site.await_isolated(Duration::from_secs(60));
+    let (network, _) = site.network("one");
+    // One that stays: uplinks carry the VLAN all the time.
+    let pinned = site.bind(&network, 1, 15);
+    site.await_active(&[pinned], Duration::from_secs(30));
+    let mut alive = measure(&site, &network, ALIVE);
+
+    let seconds = std::env::var("COFFERDAM_TEST_DEAD_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(DEAD_SECONDS);
+    site.switches[0].faults().change(|it| it.hang = true);
+    // Wishes for the dead switch, old and new.
+    let stuck: Vec<String> = (0..8).map(|port| site.bind(&network, 0, port)).collect();
+    let mut dead = measure(&site, &network, Duration::from_secs(seconds));
+    let states = site.states();
+    assert!(stuck.iter().all(|it| states[it] != "ACTIVE"), "nothing is believed of a switch that does not answer");
+    site.switches[0].faults().change(|it| it.hang = false);
+    let healed = site.await_active(&stuck, Duration::from_secs(60));
+
+    let p99 = [Times::at(&mut alive.calls, 0.99), Times::at(&mut dead.calls, 0.99)];
+    let plug = [Times::at(&mut alive.plugs, 0.5), Times::at(&mut dead.plugs, 0.5)];
+    let worst = [Times::at(&mut alive.plugs, 0.95), Times::at(&mut dead.plugs, 0.95)];
+    say(&format!(
+        "dead for {seconds} s: p99 of {} calls {:?} alive, of {} calls {:?} dead; a port of another switch ACTIVE in {:?} / {:?} (95 %: {:?} / {:?}); healed in {healed:?}",
+        alive.calls.len(),
+        p99[0],
+        dead.calls.len(),
+        p99[1],
+        plug[0],
+        plug[1],
+        worst[0],
+        worst[1],
+    ));
+    for (what, [alive, dead]) in [("p99 of calls", p99), ("time until ACTIVE", plug)] {
+        assert!(dead <= FLOOR || dead.as_secs_f64() <= RATIO * alive.as_secs_f64(), "{what}: {alive:?} alive, {dead:?} with a dead switch");
+    }
+}

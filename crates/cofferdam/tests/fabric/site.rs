@@ -1,0 +1,181 @@
+//! Simulated switches and a control plane that knows them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use lab::netos::{HostKey, Simulator, Spec};
+use serde_json::{Value, json};
+
+use crate::support::api::{Answer, Service, Session};
+use crate::support::serve::{Serve, Setting};
+
+/// What the fabric of a test is.
+pub struct Shape {
+    /// The operating system of each switch.
+    pub oses: Vec<&'static str>,
+    /// How many ports to machines each has; one more is its uplink.
+    pub ports: usize,
+    /// Seconds between two looks at a switch of which nothing is known to have changed.
+    pub drift_seconds: u32,
+    /// Further lines of the configuration.
+    pub config: String,
+}
+
+/// Switches and their control plane.
+pub struct Site {
+    pub serve: Serve,
+    pub admin: Session,
+    pub switches: Vec<Simulator>,
+    /// The names of the ports to machines, by switch.
+    pub ports: Vec<Vec<String>>,
+    /// Ends after the switches, whose tasks run on it.
+    pub runtime: tokio::runtime::Runtime,
+    pub dir: tempfile::TempDir,
+}
+
+/// What a switch is called.
+pub fn name(nth: usize) -> String {
+    format!("leaf{}", nth + 1)
+}
+
+/// Its MAC address as machines name it.
+fn switch_id(nth: usize) -> String {
+    format!("02:cf:00:00:{:02x}:{:02x}", nth >> 8, nth & 255)
+}
+
+impl Site {
+    /// Starts both.
+    pub fn start(shape: &Shape) -> Self {
+        let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut config = format!("[fabric]\nvlan_range = \"100:899\"\ndrift_interval_seconds = {}\n", shape.drift_seconds);
+        let (mut switches, mut ports) = (Vec::new(), Vec::new());
+        for (nth, os) in shape.oses.iter().enumerate() {
+            let _on = runtime.enter();
+            let spec = Spec { hostname: name(nth), host_key: HostKey::Shared, ..Spec::new(os, shape.ports + 1) };
+            let switch = Simulator::start(spec).unwrap();
+            let mut names: Vec<String> = switch.device().running().port_names().into_iter().cloned().collect();
+            let uplink = names.pop().unwrap();
+            writeln!(
+                config,
+                "[[fabric.switch]]\nname = \"{}\"\nswitch_id = \"{}\"\ndriver = \"{os}\"\nendpoint = \"ssh:{}\"\nusername = \"admin\"\n\
+                 password = \"admin\"\nhost_key = \"{}\"\nuplinks = [{uplink:?}]\nports = {names:?}",
+                name(nth),
+                switch_id(nth),
+                switch.address(),
+                switch.host_key()
+            )
+            .unwrap();
+            switches.push(switch);
+            ports.push(names);
+        }
+        config.push_str(&shape.config);
+        let mut setting = Setting::new(&dir.path().join("state"));
+        let path = dir.path().join("cofferdam.toml");
+        std::fs::write(&path, config).unwrap();
+        setting.config = Some(path);
+        let base = setting.base();
+        let serve = Serve::start(setting);
+        let admin = Session::admin(&base, &serve.setting.state_dir);
+        // Who says where machines are plugged in is a service.
+        let id = |path: &str| admin.list(Service::Identity, path)[0]["id"].as_str().unwrap().to_owned();
+        let path = format!("/projects/{}/users/{}/roles/{}", admin.project_id, id("/users?name=admin"), id("/roles?name=service"));
+        assert_eq!(admin.call(Method::PUT, Service::Identity, &path, None).status, 204);
+        let admin = Session::admin(&base, &serve.setting.state_dir);
+        Self { serve, admin, switches, ports, runtime, dir }
+    }
+
+    /// A network with a VLAN; its id and the VLAN.
+    pub fn network(&self, name: &str) -> (String, u16) {
+        let made = self.admin.create(Service::Network, "/networks", "network", &json!({"network": {"name": name}}));
+        let id = made["id"].as_str().unwrap().to_owned();
+        let vlan = made["provider:segmentation_id"].as_u64().unwrap();
+        (id, u16::try_from(vlan).unwrap())
+    }
+
+    /// The body of a port that binds a switch port.
+    pub fn binding(&self, switch: usize, port: usize) -> Value {
+        json!({
+            "binding:host_id": format!("machine-{switch}-{port}"),
+            "binding:vnic_type": "baremetal",
+            "binding:profile": {"local_link_information": [
+                {"switch_id": switch_id(switch), "switch_info": name(switch), "port_id": self.ports[switch][port]}
+            ]},
+        })
+    }
+
+    /// Makes a port on the network that binds the switch port; its id.
+    pub fn bind(&self, network: &str, switch: usize, port: usize) -> String {
+        let mut body = self.binding(switch, port);
+        body["network_id"] = json!(network);
+        let made = self.admin.call(Method::POST, Service::Network, "/ports", Some(&json!({"port": body})));
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.body["port"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Lets a port go.
+    pub fn unbind(&self, port: &str) -> Answer {
+        self.admin.call(Method::DELETE, Service::Network, &format!("/ports/{port}"), None)
+    }
+
+    /// The states of all ports by id.
+    pub fn states(&self) -> BTreeMap<String, String> {
+        let ports = self.admin.list(Service::Network, "/ports?fields=id&fields=status");
+        ports.iter().map(|it| (it["id"].as_str().unwrap().to_owned(), it["status"].as_str().unwrap().to_owned())).collect()
+    }
+
+    /// Waits until all these ports are ACTIVE; how long that took.
+    pub fn await_active(&self, ports: &[String], deadline: Duration) -> Duration {
+        let began = Instant::now();
+        loop {
+            let states = self.states();
+            let left: Vec<&String> = ports.iter().filter(|it| states.get(*it).is_none_or(|state| state != "ACTIVE")).collect();
+            if left.is_empty() {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < deadline, "{} of {} ports are not ACTIVE after {deadline:?}", left.len(), ports.len());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until these ports are no more.
+    pub fn await_gone(&self, ports: &[String], deadline: Duration) -> Duration {
+        let began = Instant::now();
+        loop {
+            let states = self.states();
+            let left = ports.iter().filter(|it| states.contains_key(*it)).count();
+            if left == 0 {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < deadline, "{left} of {} ports are still there after {deadline:?}", ports.len());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until every port of every switch is isolated, by the switches themselves.
+    pub fn await_isolated(&self, deadline: Duration) {
+        let began = Instant::now();
+        loop {
+            let open: Vec<String> = self
+                .switches
+                .iter()
+                .zip(&self.ports)
+                .flat_map(|(switch, ports)| ports.iter().filter(|it| !switch.device().carries(it).is_empty()).cloned())
+                .collect();
+            let up = |switch: &Simulator, port: &String| switch.device().running().ports.get(port).is_some_and(|it| it.up && !it.protected);
+            let open_ones = self.switches.iter().zip(&self.ports).any(|(switch, ports)| ports.iter().any(|it| up(switch, it)));
+            if open.is_empty() && !open_ones {
+                return;
+            }
+            assert!(began.elapsed() < deadline, "not isolated after {deadline:?}: {open:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The VLAN that untagged frames of a machine's port are in.
+    pub fn vlan_of(&self, switch: usize, port: usize) -> Option<u16> {
+        self.switches[switch].device().carries(&self.ports[switch][port]).untagged
+    }
+}

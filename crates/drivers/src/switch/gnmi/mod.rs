@@ -1,0 +1,211 @@
+//! Switches with gNMI and the OpenConfig models.
+//!
+//! A change is one `Set`, which a switch makes as a whole or not at all (gNMI specification, section 3.4.3); proof is a `Get` after it. What
+//! survives a restart is not gNMI's to say: the switch has to be told to keep what is set (`operation set persistence` of Arista EOS,
+//! `commit-save` of SR Linux).
+
+mod client;
+mod proto;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use self::client::{Client, Target};
+use self::proto::{
+    CONFIG, CapabilityRequest, CapabilityResponse, GetRequest, GetResponse, JSON, JSON_IETF, ON_CHANGE, Path, STATE, SetResponse,
+    SubscribeRequest, Subscription, SubscriptionList,
+};
+use super::cli::switch::complete;
+use super::openconfig::{self, FACTS, edits, instance};
+use super::plan::plan;
+use super::{Ensured, Facts, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
+use crate::Fut;
+
+/// Until it said what it can.
+const CONNECT: Duration = Duration::from_secs(15);
+/// Reading all there is to read.
+const READ: Duration = Duration::from_secs(60);
+/// Making a change.
+const WRITE: Duration = Duration::from_secs(180);
+/// How long a call waits for the one before it.
+const TURN: Duration = Duration::from_secs(600);
+
+/// A connection, and how values are written on it.
+struct Session {
+    client: Client,
+    encoding: i32,
+}
+
+/// A switch that speaks gNMI.
+pub(in crate::switch) struct Gnmi {
+    config: SwitchConfig,
+    target: Arc<Target>,
+    /// Kept between calls, made again after any trouble. Locked during a call: one at a time.
+    session: tokio::sync::Mutex<Option<Session>>,
+}
+
+impl Gnmi {
+    /// # Errors
+    /// `Config`: the endpoint, a certificate or the login is not one.
+    pub(in crate::switch) fn new(config: SwitchConfig) -> Result<Self, SwitchError> {
+        let target = Arc::new(Target::of(&config)?);
+        Ok(Self { config, target, session: tokio::sync::Mutex::new(None) })
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Session>>, SwitchError> {
+        let late = |_| SwitchError::Timeout { switch: self.config.name.clone(), doing: "ending an earlier call" };
+        timeout(TURN, self.session.lock()).await.map_err(late)
+    }
+
+    fn rejected(&self, reason: String) -> SwitchError {
+        SwitchError::Rejected { switch: self.config.name.clone(), reason }
+    }
+
+    fn protocol(&self, reason: String) -> SwitchError {
+        SwitchError::Protocol { switch: self.config.name.clone(), reason }
+    }
+
+    async fn open(&self) -> Result<Session, SwitchError> {
+        let until = Instant::now() + CONNECT;
+        let client = self.target.open(until).await?;
+        let method = "/gnmi.gNMI/Capabilities";
+        let can: Option<CapabilityResponse> = client.call(method, CapabilityRequest {}, until, "asking what it can do").await?;
+        let can = can.unwrap_or_default();
+        if !can.supported_models.is_empty() && !can.supported_models.iter().any(|it| it.name == "openconfig-interfaces") {
+            return Err(self.rejected("it does not know the model openconfig-interfaces".into()));
+        }
+        let encodings = &can.supported_encodings;
+        let encoding = if encodings.contains(&JSON_IETF) || encodings.is_empty() { JSON_IETF } else { JSON };
+        if !encodings.is_empty() && !encodings.contains(&encoding) {
+            return Err(self.rejected("it does not speak JSON".into()));
+        }
+        Ok(Session { client, encoding })
+    }
+
+    /// A session and what was read in it. A kept session may turn out to be dead only now.
+    async fn look(&self, kept: &mut Option<Session>) -> Result<(Session, SwitchSeen), SwitchError> {
+        if let Some(session) = kept.take() {
+            match self.read(&session).await {
+                Err(SwitchError::Unreachable { .. }) => {}
+                other => return other.map(|seen| (session, seen)),
+            }
+        }
+        let session = self.open().await?;
+        let seen = self.read(&session).await?;
+        Ok((session, seen))
+    }
+
+    async fn get(&self, session: &Session, path: Path, data_type: i32, tree: &mut Value, until: Instant) -> Result<(), SwitchError> {
+        let message = GetRequest { path: vec![path], data_type, encoding: session.encoding, ..GetRequest::default() };
+        let answer: Option<GetResponse> = session.client.call("/gnmi.gNMI/Get", message, until, "reading its configuration").await?;
+        values::merge(tree, &answer.unwrap_or_default().notification).map_err(|reason| self.protocol(reason))
+    }
+
+    async fn read(&self, session: &Session) -> Result<SwitchSeen, SwitchError> {
+        let until = Instant::now() + READ;
+        let (mut config, mut states) = (json!({}), json!({}));
+        let vlans = values::vlans(instance(&self.config.bridge));
+        for path in [values::path(&[("interfaces", None)]), values::path(&[("lacp", None)]), vlans] {
+            self.get(session, path, CONFIG, &mut config, until).await?;
+        }
+        let kinds = values::path(&[("interfaces", None), ("interface", Some(("name", "*"))), ("state", None), ("type", None)]);
+        match self.get(session, kinds, STATE, &mut states, until).await {
+            // A switch that has no names beyond its configuration may refuse.
+            Ok(()) | Err(SwitchError::Rejected { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let seen = openconfig::seen(&config, &states, self.config.isolation_vlan, &self.config.bridge);
+        Ok(complete(seen.map_err(|reason| self.protocol(reason))?, None))
+    }
+
+    async fn apply(&self, wanted: &SwitchWanted) -> Result<Ensured, SwitchError> {
+        let mut kept = self.turn().await?;
+        let (session, before) = self.look(&mut kept).await?;
+        let done = self.change(&session, wanted, before).await;
+        // After a refusal the session is as good as before; after anything else nobody knows.
+        if matches!(done, Ok(_) | Err(SwitchError::Rejected { .. })) {
+            kept.replace(session);
+        }
+        done
+    }
+
+    async fn change(&self, session: &Session, wanted: &SwitchWanted, before: SwitchSeen) -> Result<Ensured, SwitchError> {
+        let plan = plan(wanted, &before, &FACTS, self.config.isolation_vlan).map_err(|reason| self.rejected(reason))?;
+        if plan.changes.is_empty() {
+            return Ok(Ensured { after: before.clone(), before, committed: false });
+        }
+        let edits = edits(&plan.changes, &before, self.config.isolation_vlan).map_err(|reason| self.rejected(reason))?;
+        let message = values::request(&edits, instance(&self.config.bridge), session.encoding);
+        let until = Instant::now() + WRITE;
+        let done: Option<SetResponse> = session.client.call("/gnmi.gNMI/Set", message, until, "changing its configuration").await?;
+        if done.is_none() {
+            return Err(self.rejected("changing its configuration: it has no such thing".into()));
+        }
+        let after = self.read(session).await?;
+        Ok(Ensured { before, after, committed: true })
+    }
+
+    /// Waits for the first change after all that there was at first has been told.
+    async fn watch(&self) -> Result<(), SwitchError> {
+        let session = self.open().await?;
+        let interface = |names: &[&'static str]| {
+            let mut steps = vec![("interfaces", None), ("interface", Some(("name", "*")))];
+            steps.extend(names.iter().map(|it| (*it, None)));
+            values::path(&steps)
+        };
+        let paths = [
+            interface(&["config"]),
+            interface(&["ethernet", "config"]),
+            interface(&["ethernet", "switched-vlan", "config"]),
+            interface(&["aggregation", "switched-vlan", "config"]),
+            values::vlans(instance(&self.config.bridge)),
+        ];
+        let subscription = paths.map(|path| Subscription { path: Some(path), mode: ON_CHANGE }).into();
+        let list = SubscriptionList { subscription, encoding: session.encoding, ..SubscriptionList::default() };
+        let mut told = session.client.subscribe(SubscribeRequest { subscribe: Some(list) }).await?;
+        let mut is_synced = false;
+        loop {
+            match told.message().await {
+                Ok(Some(it)) if it.sync_response => is_synced = true,
+                Ok(Some(it)) if is_synced && it.update.is_some() => return Ok(()),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(self.protocol("it ended the subscription".into())),
+                Err(status) => return Err(self.protocol(status.message().to_owned())),
+            }
+        }
+    }
+}
+
+impl Switch for Gnmi {
+    fn facts(&self) -> Facts {
+        FACTS
+    }
+
+    fn observe(&self) -> Fut<'_, Result<SwitchSeen, SwitchError>> {
+        Box::pin(async {
+            let mut kept = self.turn().await?;
+            let (session, seen) = self.look(&mut kept).await?;
+            kept.replace(session);
+            Ok(seen)
+        })
+    }
+
+    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>> {
+        Box::pin(self.apply(wanted))
+    }
+
+    fn changed(&self) -> Fut<'_, ()> {
+        Box::pin(async {
+            if let Err(error) = self.watch().await {
+                tracing::debug!(switch.name = %self.config.name, %error, "it does not tell of its changes");
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
