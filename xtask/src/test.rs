@@ -19,6 +19,9 @@ use crate::{process, supply, tidy};
 const CLIENT_PACKAGES: &[&str] =
     &["python-openstackclient==10.5.0", "python-ironicclient==6.3.0", "python-magnumclient==5.0.0", "oauthlib==3.3.1"];
 
+/// What operators' scripts talk to switches with.
+const SWITCH_CLIENT_PACKAGES: &[&str] = &["netmiko==4.8.0", "ncclient==0.7.1"];
+
 /// Namespaces of racks that tests start begin so.
 const TEST_RACK_PREFIX: &str = "cd-t";
 
@@ -63,7 +66,7 @@ pub(crate) async fn command(fast: bool, deny: bool) -> Result<ExitCode> {
     phases.begin("postgresql");
     let postgres = Postgres::start().await?;
 
-    let mut tests = Environment { postgres: postgres.url.clone(), image: None, ramdisk: None, client: None };
+    let mut tests = Environment { postgres: postgres.url.clone(), image: None, ramdisk: None, client: None, switch_clients: None };
     if !fast {
         clean_leftovers(&binary).await;
         phases.begin("machine image");
@@ -72,6 +75,8 @@ pub(crate) async fn command(fast: bool, deny: bool) -> Result<ExitCode> {
         tests.ramdisk = Some(ramdisk(&paths, &binary).await?);
         phases.begin("openstack client");
         tests.client = Some(client(&paths).await?);
+        phases.begin("switch clients");
+        tests.switch_clients = Some(environment(&paths, "switch-clients", SWITCH_CLIENT_PACKAGES).await?);
     }
 
     phases.begin("tests");
@@ -130,21 +135,25 @@ pub(crate) async fn ramdisk(paths: &Paths, binary: &Path) -> Result<PathBuf> {
 
 /// The `openstack` program of a virtual environment in the cache, installed if it is not there.
 async fn client(paths: &Paths) -> Result<PathBuf> {
-    let dir = paths.cache.join("openstack-client");
-    let program = dir.join("bin/openstack");
+    Ok(environment(paths, "openstack-client", CLIENT_PACKAGES).await?.join("bin/openstack"))
+}
+
+/// A virtual environment in the cache with just these packages, made if it is not there.
+async fn environment(paths: &Paths, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let dir = paths.cache.join(name);
     let stamp = dir.join("installed");
-    let wanted = CLIENT_PACKAGES.join("\n");
-    if program.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|it| it == wanted) {
-        return Ok(program);
+    let wanted = packages.join("\n");
+    if dir.join("bin/python").is_file() && std::fs::read_to_string(&stamp).is_ok_and(|it| it == wanted) {
+        return Ok(dir);
     }
     crate::make_dir(&paths.cache)?;
     let python = Some(PathBuf::from("/usr/bin/python3")).filter(|it| it.is_file()).unwrap_or_else(|| PathBuf::from("python3"));
     process::output(Command::new(python).args(["-m", "venv", "--clear"]).arg(&dir)).await?;
     let mut install = Command::new(dir.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--no-input"]).args(CLIENT_PACKAGES);
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--no-input"]).args(packages);
     process::output(&mut install).await?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(program)
+    Ok(dir)
 }
 
 /// What tests find in their environment.
@@ -153,14 +162,18 @@ struct Environment {
     image: Option<PathBuf>,
     ramdisk: Option<PathBuf>,
     client: Option<PathBuf>,
+    switch_clients: Option<PathBuf>,
 }
 
 impl Environment {
     fn give<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("COFFERDAM_TEST_POSTGRES", &self.postgres);
-        for (name, value) in
-            [("COFFERDAM_TEST_IMAGE", &self.image), ("COFFERDAM_TEST_RAMDISK", &self.ramdisk), ("COFFERDAM_TEST_OSC", &self.client)]
-        {
+        for (name, value) in [
+            ("COFFERDAM_TEST_IMAGE", &self.image),
+            ("COFFERDAM_TEST_RAMDISK", &self.ramdisk),
+            ("COFFERDAM_TEST_OSC", &self.client),
+            ("COFFERDAM_TEST_SWITCH_CLIENTS", &self.switch_clients),
+        ] {
             if let Some(value) = value {
                 command.env(name, value);
             }

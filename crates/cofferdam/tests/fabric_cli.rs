@@ -47,6 +47,12 @@ fn json_of(serve: &Serve, status: i32, words: &[&str]) -> Value {
     serde_json::from_str(&said(Some(serve), status, &[words, &["--json"]].concat())).unwrap()
 }
 
+/// A control plane on a port from a range of the test's own: tests run at the same time.
+fn start(dir: &Path, nth: u16) -> Serve {
+    let setting = Setting::new(&dir.join("state"));
+    Serve::start(Setting { port: support::free_port(16_000 + 800 * nth, 800), ..setting })
+}
+
 /// The database of an Open vSwitch of which nothing else runs. It ends with this value.
 struct Database {
     child: Child,
@@ -69,8 +75,10 @@ impl Database {
         wait_for("the database listens", Duration::from_secs(10), || it.dir.join("db.sock").exists().then_some(()).ok_or("not yet".into()));
         it.vsctl(&["init"]);
         it.vsctl(&["add-br", bridge]);
-        for (port, vlan) in ports {
+        for (number, (port, vlan)) in (1..).zip(ports) {
             it.vsctl(&["add-port", bridge, port, &format!("tag={vlan}"), "vlan_mode=access"]);
+            // As the switch itself would have it.
+            it.vsctl(&["set", "Interface", port, &format!("ofport={number}")]);
         }
         Some(it)
     }
@@ -94,7 +102,7 @@ impl Drop for Database {
 #[test]
 fn switches_ports_and_quarantine_from_the_command_line() {
     let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
-    let serve = Serve::start(Setting::new(&dir.path().join("state")));
+    let serve = start(dir.path(), 0);
     let serve = &serve;
     assert_eq!(said(Some(serve), 0, &["plan"]), "there are no switches\n");
     let password = dir.path().join("password");
@@ -102,11 +110,7 @@ fn switches_ports_and_quarantine_from_the_command_line() {
     let file = password.to_str().unwrap();
     // Nobody is there.
     let add = ["switch", "add", "leaf1", "--driver", "ovsdb", "--endpoint", "tcp:127.0.0.1:1", "--bridge", "br0", "--switch-id"];
-    said(
-        Some(serve),
-        0,
-        &[&add[..], &["02:cf:00:00:00:01", "--uplink", "up1", "--login", "operator", "--password-file", file]].concat(),
-    );
+    said(Some(serve), 0, &[&add[..], &["02:cf:00:00:00:01", "--uplink", "up1", "--login", "operator", "--password-file", file]].concat());
     let refused = said(Some(serve), 2, &["switch", "add", "leaf2", "--driver", "telnet", "--endpoint", "tcp:127.0.0.1:1"]);
     assert!(refused.contains("'telnet' is not one of"), "{refused}");
     let shown = json_of(serve, 0, &["switch", "show", "leaf1"])["switch"].take();
@@ -151,7 +155,7 @@ fn a_running_switch_is_adopted_without_a_change() {
     let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
     let Some(database) = Database::start(dir.path(), "br0", &[("p1", 300), ("p2", 7)]) else { return };
     let before = database.vsctl(&["--format=json", "list", "Port"]);
-    let serve = Serve::start(Setting::new(&dir.path().join("state")));
+    let serve = start(dir.path(), 1);
     let serve = &serve;
     let endpoint = database.endpoint();
     let add = ["switch", "add", "leaf1", "--driver", "ovsdb", "--bridge", "br0", "--read-only", "true", "--endpoint", &endpoint];
@@ -164,6 +168,84 @@ fn a_running_switch_is_adopted_without_a_change() {
     let refused = said(Some(serve), 2, &["adopt", "leaf1"]);
     assert!(refused.contains("is ours already"), "{refused}");
     assert_eq!(database.vsctl(&["--format=json", "list", "Port"]), before, "nothing was written");
+}
+
+#[test]
+fn a_switch_that_is_only_read_is_never_written() {
+    let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
+    let Some(database) = Database::start(dir.path(), "br0", &[("p1", 300), ("p2", 4094), ("up1", 301)]) else { return };
+    database.vsctl(&["set", "Port", "p2", "protected=true"]);
+    let before = database.vsctl(&["--format=json", "list", "Port"]);
+    let serve = start(dir.path(), 2);
+    let serve = &serve;
+    let endpoint = database.endpoint();
+    let add = [
+        "switch",
+        "add",
+        "leaf1",
+        "--driver",
+        "ovsdb",
+        "--bridge",
+        "br0",
+        "--read-only",
+        "true",
+        "--uplink",
+        "up1",
+        "--endpoint",
+        &endpoint,
+    ];
+    said(Some(serve), 0, &add);
+    for port in ["p1", "p2"] {
+        said(Some(serve), 0, &["port", "take", "leaf1", port]);
+    }
+    let adopted = said(Some(serve), 1, &["adopt", "leaf1", "--take-over"]);
+    assert!(adopted.starts_with("leaf1: only read; would be changed (read at "), "{adopted}");
+    for line in
+        ["  ~ port p1 is access VLAN 300, wanted isolated", "  ~ port up1 is access VLAN 301, wanted trunk", "leaf1 is not taken over"]
+    {
+        assert!(adopted.contains(line), "{adopted}");
+    }
+    assert!(!adopted.contains("port p2"), "it is as wanted: {adopted}");
+    let shown = json_of(serve, 0, &["switch", "show", "leaf1"])["switch"].take();
+    assert_eq!((&shown["fault"], &shown["commits"], &shown["breaker"]), (&json!(""), &json!(0), &json!("closed")));
+    let free = json_of(serve, 0, &["port", "list", "--state", "free"])["switch_ports"].take();
+    assert_eq!((free.as_array().unwrap().len(), &free[0]["port"]), (1, &json!("p2")), "a reading proves, whoever set it");
+    assert_eq!(database.vsctl(&["--format=json", "list", "Port"]), before, "nothing was written");
+}
+
+#[test]
+fn drift_that_is_only_reported_is_left_until_somebody_decides() {
+    let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
+    let Some(database) = Database::start(dir.path(), "br0", &[("p1", 4094)]) else { return };
+    database.vsctl(&["set", "Port", "p1", "protected=true"]);
+    let serve = start(dir.path(), 3);
+    let serve = &serve;
+    let endpoint = database.endpoint();
+    said(Some(serve), 0, &["switch", "add", "leaf1", "--driver", "ovsdb", "--bridge", "br0", "--drift", "report", "--endpoint", &endpoint]);
+    said(Some(serve), 0, &["port", "take", "leaf1", "p1"]);
+    let until = |what: &str, fits: &dyn Fn(&Value) -> bool| {
+        wait_for(what, Duration::from_secs(20), || {
+            said(Some(serve), 0, &["switch", "read", "leaf1"]);
+            let port = json_of(serve, 0, &["port", "list"])["switch_ports"][0].take();
+            if fits(&port) { Ok(port) } else { Err(port.to_string()) }
+        })
+    };
+    until("the port to be proven isolated", &|port| port["state"] == "free");
+    database.vsctl(&["set", "Port", "p1", "tag=300", "protected=false"]);
+    let port = until("the hand edit to be found", &|port| port["state"] == "quarantine");
+    assert_eq!(port["seen"], json!({"mode": "access", "vlan": 300}));
+    let mut reading = 0;
+    wait_for("more readings", Duration::from_secs(20), || {
+        said(Some(serve), 0, &["switch", "read", "leaf1"]);
+        let now = json_of(serve, 0, &["switch", "show", "leaf1"])["switch"]["reading"].as_u64().unwrap();
+        reading = if reading == 0 { now } else { reading };
+        if now > reading + 3 { Ok(()) } else { Err(now.to_string()) }
+    });
+    assert!(database.vsctl(&["get", "Port", "p1", "tag"]).contains("300"), "it is left alone at every later look too");
+    let shown = json_of(serve, 0, &["switch", "show", "leaf1"])["switch"].take();
+    assert_eq!((&shown["drifts"], &shown["commits"], &shown["fault"]), (&json!(1), &json!(0), &json!("")));
+    let plan = said(Some(serve), 1, &["plan"]);
+    assert!(plan.contains("~ port p1: wanted isolated, found access VLAN 300; changed by somebody else, left alone"), "{plan}");
 }
 
 #[test]
@@ -208,7 +290,7 @@ fn an_ini_of_networking_generic_switch_is_taken_over() {
     let again = fabric(None, &["import", "ngs", ini, "--out", out.to_str().unwrap()]);
     assert_eq!(again.0, 2, "a file that is there is not written over: {}", again.2);
 
-    let serve = Serve::start(Setting::new(&dir.path().join("state")));
+    let serve = start(dir.path(), 4);
     let (_, told, error) = fabric(Some(&serve), &["import", "ngs", ini, "--apply"]);
     let listed = json_of(&serve, 0, &["switch", "list"])["switches"].take();
     for secret in SECRETS {

@@ -73,6 +73,10 @@ pub struct FabricConfig {
     /// How often each switch is read although nothing is known to have changed, in seconds.
     #[serde(default = "drift_interval")]
     pub drift_interval_seconds: u32,
+    /// How long a switch must have answered again after a change was broken off until what is read of it is believed, in seconds: for
+    /// as long it may still carry out what it was sent before.
+    #[serde(default = "settle_seconds")]
+    pub settle_seconds: u32,
     /// The switches.
     #[serde(default, rename = "switch")]
     pub switches: Vec<FabricSwitch>,
@@ -85,6 +89,7 @@ impl Default for FabricConfig {
             vlan_range: vlan_range(),
             isolation_vlan: isolation_vlan(),
             drift_interval_seconds: drift_interval(),
+            settle_seconds: settle_seconds(),
             switches: Vec::new(),
         }
     }
@@ -151,6 +156,9 @@ pub struct FabricSwitch {
     /// Whether descriptions of our ports are written on it.
     #[serde(default)]
     pub describe: bool,
+    /// Whether it is only read: what would be changed is shown, and nothing is written.
+    #[serde(default)]
+    pub read_only: bool,
     /// Whether it is not to be touched for now.
     #[serde(default)]
     pub paused: bool,
@@ -205,6 +213,7 @@ impl FabricSwitch {
             overlay: self.overlay.clone(),
             drift: self.drift,
             describe: self.describe,
+            read_only: self.read_only,
             paused: self.paused,
             ..SwitchDesired::default()
         })
@@ -291,6 +300,10 @@ fn isolation_vlan() -> VlanId {
 
 fn drift_interval() -> u32 {
     30
+}
+
+fn settle_seconds() -> u32 {
+    3
 }
 
 fn http_port() -> u16 {

@@ -9,7 +9,7 @@ use model::net::bgpvpn::BgpvpnPortAssociation;
 use model::net::trunk::{TRUNK_PORTS, Trunk, TrunkStatus};
 use model::net::{Binding, Network, Port, PortStatus, VifType, VlanId, ip_key};
 use model::{Id, Object, Timestamp};
-use store::{Batch, Facts, Query};
+use store::{Batch, Facts, Query, StoreError};
 
 use crate::runtime::{Cx, Fault, Look, Next};
 
@@ -199,14 +199,9 @@ async fn grouped(
     Ok(Ok(out))
 }
 
-/// The pool of groups of links of a switch; the holder of a name is the switch port of that name.
-pub(crate) fn lag_pool(switch: &Id<Switch>) -> String {
-    format!("lag:{switch}")
-}
-
 /// A name for a group of links that neither we nor others use.
 async fn free_lag(cx: &Cx, switch: &Object<Switch>) -> Result<Option<String>, Fault> {
-    let taken: BTreeSet<String> = cx.store.allocations(&lag_pool(&switch.id)).await?.into_iter().map(|it| it.value).collect();
+    let taken: BTreeSet<String> = cx.store.allocations(&fabric::lag_pool(&switch.id)).await?.into_iter().map(|it| it.value).collect();
     let names = LAGS.filter_map(|number| drivers::switch::lag_name(&switch.desired.driver, number));
     Ok(names.into_iter().find(|name| !taken.contains(name) && !switch.observed.others_lags.contains(name)))
 }
@@ -246,7 +241,7 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
             let before = it.desired.wanted.clone();
             it.desired.turn(PortUse::Isolated);
             cx.store.apply(cx.wake_for(cx.facts().want(&it), &before, &it).await?).await?;
-        } else if it.proof().is_some() || it.desired.forced.is_some() {
+        } else if it.proof().is_some() || it.is_forced() {
             let read_at = it.proof().map(|proof| proof.read_at.iso_micros());
             tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at, "isolation proven; the port is let go");
             it.desired.holder = None;
@@ -279,17 +274,27 @@ async fn plug(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Option<St
             row.desired.holder = Some(port.id.clone());
             let before = row.desired.wanted.clone();
             row.desired.turn(wanted.usage.clone());
-            cx.store.apply(cx.wake_for(cx.facts().want(&row), &before, &row).await?).await?;
-            return Ok(Some("its switch port is being set".into()));
+            // Only if the port was not changed meanwhile: one that was deleted since it was read gets nothing any more.
+            let batch = cx.facts().observe(port).want(&row);
+            cx.store.apply(cx.wake_for(batch, &before, &row).await?).await?;
+            return Err(Fault::Store(again(port)));
         }
     }
     if row.proof().is_none() {
+        if row.observed.generation != row.generation {
+            return Ok(Some("its switch port is being set".into()));
+        }
         let seen = if row.observed.note.is_empty() { String::new() } else { format!(" (seen: {})", row.observed.note) };
         return Ok(Some(format!("{} of {} has not been read back as wanted yet{seen}", wanted.port, wanted.switch.id)));
     }
     let vlans = wanted.usage.vlans();
     let missing = wanted.switch.observed.uplink_vlans.as_ref().and_then(|carried| vlans.iter().find(|vlan| !carried.contains(vlan)));
     Ok(missing.map(|vlan| format!("the uplinks of {} do not carry VLAN {vlan} yet", wanted.switch.id)))
+}
+
+/// The port was written: what is known of it is old, and it is looked at again at once.
+fn again(port: &Object<Port>) -> StoreError {
+    StoreError::Stale { kind: <Port as model::Kind>::NAME, id: port.id.to_string() }
 }
 
 /// A group of links of ours comes to be with the port that it is for.
@@ -304,9 +309,9 @@ async fn make_group(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Opt
         forced: None,
     };
     let row = Object::new(wanted.id(), None, format!("{}/{}", wanted.switch.id, wanted.port), desired);
-    let batch = cx.facts().hold(&lag_pool(&wanted.switch.id), &wanted.port, row.id.as_str()).create(&row);
+    let batch = cx.facts().observe(port).hold(&fabric::lag_pool(&wanted.switch.id), &wanted.port, row.id.as_str()).create(&row);
     cx.store.apply(cx.wake_for(batch, &PortUse::Isolated, &row).await?).await?;
-    Ok(Some("its group of links is being made".into()))
+    Err(Fault::Store(again(port)))
 }
 
 /// A switch port under our care that nobody holds: it is to be isolated.
@@ -326,7 +331,7 @@ pub(crate) fn isolated(switch: &Id<Switch>, port: &str) -> Object<SwitchPort> {
 /// Takes a switch port under our care: from now on it is isolated unless somebody holds it.
 pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<(), Fault> {
     match cx.store.apply(cx.facts().create(&isolated(switch, port)).wake(switch)).await {
-        Ok(()) | Err(store::StoreError::Exists { .. }) => Ok(()),
+        Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

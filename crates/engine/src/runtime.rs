@@ -8,7 +8,7 @@ use model::baremetal::{Allocation, AllocationState, CONSOLE_WORK, Node, NodeActi
 use model::container_infra::Cluster;
 use model::fabric::{Switch, SwitchPort};
 use model::net::{Network, Port, Subnet};
-use model::{Id, Kind, Object};
+use model::{Id, Kind, Object, Timestamp};
 use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -36,6 +36,8 @@ const STRIDE: u32 = 16;
 const ROUND_LIMIT: Duration = Duration::from_secs(900);
 /// How long at most until a device that does not answer is tried again.
 const SILENT_LIMIT: Duration = Duration::from_secs(30);
+/// By how many seconds the clock may be set back without anybody noticing.
+const SET_BACK: f64 = 2.0;
 /// How long a worker waits for a signal before it looks into the queue by itself (another replica may have put something there,
 /// or something became due).
 const IDLE: Duration = Duration::from_millis(150);
@@ -248,7 +250,16 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
 /// Takes up work as it becomes due, as much at once as there are places; ends when `stop` turns true and the looks under way ended.
 async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<bool>) {
     let mut looks = JoinSet::new();
+    let mut clock = (Instant::now(), Timestamp::now());
     while !*stop.borrow() {
+        // When work is due is written by the clock on the wall. If that was set back, everything would wait for the time to come again.
+        let (began, wall) = std::mem::replace(&mut clock, (Instant::now(), Timestamp::now()));
+        if clock.1.seconds_since(wall) < clock.0.duration_since(began).as_secs_f64() - SET_BACK {
+            tracing::warn!("the clock was set back: everything is looked at anew");
+            if let Err(error) = wake_all(&shared.store).await {
+                tracing::error!(%error, "could not have everything looked at");
+            }
+        }
         while looks.len() >= WORKERS {
             ended(looks.join_next().await);
         }

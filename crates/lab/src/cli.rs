@@ -82,7 +82,7 @@ pub enum Command {
     /// Run a simulated switch operating system that is reached over SSH, in the foreground.
     ///
     /// Prints one line of JSON with its address and the fingerprint of its host key. With --ovs, packets follow what it is set to.
-    Switch(netos::command::Settings),
+    Switch(Box<netos::command::Settings>),
     /// The rack's daemon, in the foreground.
     #[command(hide = true)]
     Run {
@@ -202,7 +202,7 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Switch(settings) => {
-                runtime()?.block_on(netos::command::run(settings))?;
+                runtime()?.block_on(netos::command::run(*settings))?;
                 Ok(ExitCode::SUCCESS)
             }
             Self::Run { shape, detach } => {

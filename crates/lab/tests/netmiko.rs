@@ -104,11 +104,56 @@ const VISITS: &[Visit] = &[
         saved: "Copying configuration: [Success]",
         shown: "interface 1/1/7\n    no shutdown\n    no routing\n    vlan access 100\n",
     },
+    Visit {
+        os: "hpe_comware",
+        device_type: "hp_comware",
+        lines: &["vlan 100", "name cofferdam-net", "quit", "interface GigabitEthernet1/0/7", "port access vlan 100"],
+        wrong: ("frobnicate", " % Unrecognized command found at '^' position."),
+        show: "display current-configuration",
+        port: "GigabitEthernet1/0/7",
+        enable: false,
+        commit: false,
+        saved: "Saved the current configuration to mainboard device successfully.",
+        shown: "interface GigabitEthernet1/0/7\n port link-mode bridge\n port access vlan 100\n",
+    },
+    Visit {
+        os: "huawei_vrp",
+        device_type: "huawei_vrpv8",
+        lines: &["vlan 100", "name cofferdam-net", "quit", "interface 10GE1/0/7", "port default vlan 100"],
+        wrong: ("frobnicate", "Error: Unrecognized command found at '^' position."),
+        show: "display current-configuration",
+        port: "10GE1/0/7",
+        enable: false,
+        commit: true,
+        saved: "Info: Save the configuration successfully.",
+        shown: "interface 10GE1/0/7\n port default vlan 100\n",
+    },
+    Visit {
+        os: "mellanox_mlnxos",
+        device_type: "mellanox_mlnxos",
+        lines: &[
+            "vlan 100",
+            "name cofferdam-net",
+            "exit",
+            "interface ethernet 1/7",
+            "switchport mode access",
+            "switchport access vlan 100",
+        ],
+        wrong: ("frobnicate", "% Unrecognized command \"frobnicate\"."),
+        show: "show running-config",
+        port: "Eth1/7",
+        enable: false,
+        commit: false,
+        saved: "(config) # ",
+        shown: "   interface ethernet 1/7 switchport access vlan 100\n",
+    },
 ];
 
 #[derive(Deserialize, Debug)]
 struct Seen {
     error: Option<String>,
+    #[serde(default)]
+    seconds: f64,
     #[serde(default)]
     prompt: String,
     #[serde(default)]
@@ -174,6 +219,7 @@ async fn netmiko_configures_every_simulated_switch() {
     let all: Vec<Seen> = serde_json::from_slice(&output.stdout).unwrap();
     for ((visit, simulator), seen) in VISITS.iter().zip(&simulators).zip(all) {
         let os = visit.os;
+        println!("{os}: {:.1} s", seen.seconds);
         assert_eq!(seen.error, None, "{os}: {}", seen.error.clone().unwrap_or_default());
         assert!(seen.prompt.contains("leaf1"), "{os}: {seen:#?}");
         assert!(!seen.config.contains('%') && !seen.config.contains("Error"), "{os}: {}", seen.config);

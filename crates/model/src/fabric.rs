@@ -21,6 +21,7 @@ pub const DRIVERS: &[&str] = &[
     "cumulus_nvue",
     "dell_os10",
     "frr_linux",
+    "gnmi_openconfig",
     "hpe_comware",
     "huawei_vrp",
     "juniper_junos",
@@ -151,6 +152,8 @@ pub struct SwitchObserved {
     pub contested: u32,
     /// How often it was changed (commits) since it was declared.
     pub commits: u64,
+    /// Whether a change was begun and not seen to end: what was sent may still come into force.
+    pub writing: bool,
     /// How long the last change took, in milliseconds.
     pub commit_ms: u64,
     /// The SSH host key that was taken on first use.
@@ -251,6 +254,8 @@ pub struct SwitchPortObserved {
     pub reading: u64,
     /// What was read, if it is nothing we know.
     pub note: String,
+    /// The generation of `desired` of which it was proven last that it is so: one that is and is not so now was changed by somebody else.
+    pub proven: i64,
     /// Why the switch does not take what is wanted, if it does not; it is not asked again until that changes or some time passed.
     pub refused: String,
     /// When it was refused.
@@ -302,14 +307,19 @@ impl crate::Object<SwitchPort> {
         holds.then_some(Proof { read_at: seen.read_at?, reading: seen.reading })
     }
 
+    /// Whether an operator's word stands in for a proof. Once there was one, it alone counts.
+    pub fn is_forced(&self) -> bool {
+        self.desired.forced.is_some() && self.observed.proven != self.generation
+    }
+
     /// Whether it was let go but is not yet proven isolated.
     pub fn in_quarantine(&self) -> bool {
-        self.desired.wanted == PortUse::Isolated && self.proof().is_none() && self.desired.forced.is_none()
+        self.desired.wanted == PortUse::Isolated && self.proof().is_none() && !self.is_forced()
     }
 
     /// Whether nobody holds it and it is proven isolated, or an operator said so.
     pub fn is_free(&self) -> bool {
-        let is_isolated = self.desired.wanted == PortUse::Isolated && (self.proof().is_some() || self.desired.forced.is_some());
+        let is_isolated = self.desired.wanted == PortUse::Isolated && (self.proof().is_some() || self.is_forced());
         self.desired.holder.is_none() && is_isolated
     }
 

@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 /// One thing in quarantine.
 enum Item {
     /// A switch port, not proven isolated.
-    Port(Object<SwitchPort>),
+    Port(Box<Object<SwitchPort>>),
     /// A segment, not proven gone from every switch, of a network that gave it up or is being removed.
     Segment { network: Box<Object<Network>>, segment: Segment, since: Timestamp },
 }
@@ -92,7 +92,7 @@ impl Quarantine {
         let store = &ask.app.store;
         let rows = store.list(&Query::<SwitchPort>::new()).await?;
         let networks = store.list(&Query::<Network>::new().with_deleted()).await?;
-        let ports = rows.into_iter().filter(Object::in_quarantine).map(Item::Port);
+        let ports = rows.into_iter().filter(Object::in_quarantine).map(|it| Item::Port(Box::new(it)));
         let mut items: Vec<Item> = ports.collect();
         items.extend(networks.into_iter().flat_map(segments));
         items.sort_by(|a, b| a.id().cmp(b.id()));

@@ -189,6 +189,7 @@ fn seen() -> Vec<Field<Switch>> {
         field("drifted_at", |it: &Switches, _: &Around| moment(it.observed.drifted_at)).sort(),
         field("contested", |it: &Switches, _: &Around| json!(it.observed.contested)).sort(),
         field("commits", |it: &Switches, _: &Around| json!(it.observed.commits)).sort(),
+        field("commit_ms", |it: &Switches, _: &Around| json!(it.observed.commit_ms)),
         field("seen_host_key", |it: &Switches, _: &Around| json!(it.observed.host_key)),
     ]
 }

@@ -99,10 +99,11 @@ async fn whole_store(world: &World) -> String {
             text
         }
         None => {
+            let line = world.line().await;
             let mut text = String::new();
-            for table in ["switch", "history", "setting", "work"] {
-                let sql = format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM \"{table}\" t");
-                text.push_str(&world.line().await.query_one(&sql, &[]).await.unwrap().get::<_, String>(0));
+            for table in line.query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'", &[]).await.unwrap() {
+                let sql = format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM \"{}\" t", table.get::<_, String>(0));
+                text.push_str(&line.query_one(&sql, &[]).await.unwrap().get::<_, String>(0));
             }
             text
         }

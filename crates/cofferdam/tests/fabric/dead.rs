@@ -65,7 +65,7 @@ fn measure(site: &Site, network: &str, lasting: Duration) -> Times {
 #[test]
 fn a_dead_switch_slows_nobody() {
     let oses = vec!["cisco_nxos", "arista_eos", "cisco_nxos", "juniper_junos"];
-    let site = Site::start(&Shape { oses, ports: 16, drift_seconds: 5, config: String::new() });
+    let site = Site::start(&Shape { oses, ports: 16, drift_seconds: 5, config: String::new(), environment: Vec::new() });
     site.await_isolated(Duration::from_secs(60));
     let (network, _) = site.network("one");
     // One that stays: uplinks carry the VLAN all the time.

@@ -7,4 +7,7 @@ mod support;
 
 mod burst;
 mod dead;
+mod plane;
 mod site;
+mod storm;
+mod watch;

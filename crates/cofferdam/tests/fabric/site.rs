@@ -21,6 +21,8 @@ pub struct Shape {
     pub drift_seconds: u32,
     /// Further lines of the configuration.
     pub config: String,
+    /// What else is in the environment of the control plane.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Switches and their control plane.
@@ -30,6 +32,8 @@ pub struct Site {
     pub switches: Vec<Simulator>,
     /// The names of the ports to machines, by switch.
     pub ports: Vec<Vec<String>>,
+    /// The name of the uplink, by switch.
+    pub uplinks: Vec<String>,
     /// Ends after the switches, whose tasks run on it.
     pub runtime: tokio::runtime::Runtime,
     pub dir: tempfile::TempDir,
@@ -51,7 +55,7 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut config = format!("[fabric]\nvlan_range = \"100:899\"\ndrift_interval_seconds = {}\n", shape.drift_seconds);
-        let (mut switches, mut ports) = (Vec::new(), Vec::new());
+        let (mut switches, mut ports, mut uplinks) = (Vec::new(), Vec::new(), Vec::new());
         for (nth, os) in shape.oses.iter().enumerate() {
             let _on = runtime.enter();
             let spec = Spec { hostname: name(nth), host_key: HostKey::Shared, ..Spec::new(os, shape.ports + 1) };
@@ -70,12 +74,14 @@ impl Site {
             .unwrap();
             switches.push(switch);
             ports.push(names);
+            uplinks.push(uplink);
         }
         config.push_str(&shape.config);
         let mut setting = Setting::new(&dir.path().join("state"));
         let path = dir.path().join("cofferdam.toml");
         std::fs::write(&path, config).unwrap();
         setting.config = Some(path);
+        setting.environment.clone_from(&shape.environment);
         let base = setting.base();
         let serve = Serve::start(setting);
         let admin = Session::admin(&base, &serve.setting.state_dir);
@@ -84,7 +90,7 @@ impl Site {
         let path = format!("/projects/{}/users/{}/roles/{}", admin.project_id, id("/users?name=admin"), id("/roles?name=service"));
         assert_eq!(admin.call(Method::PUT, Service::Identity, &path, None).status, 204);
         let admin = Session::admin(&base, &serve.setting.state_dir);
-        Self { serve, admin, switches, ports, runtime, dir }
+        Self { serve, admin, switches, ports, uplinks, runtime, dir }
     }
 
     /// A network with a VLAN; its id and the VLAN.

@@ -7,6 +7,7 @@
 //! own, `cli/` the one for everything that has a command line over SSH, with a file for each operating system.
 
 pub mod cli;
+mod gnmi;
 mod netconf;
 mod openconfig;
 mod ovsdb;
@@ -180,6 +181,11 @@ pub trait Switch: Send + Sync {
     /// `Unreachable` and `Timeout` mean that the change may or may not have happened, `Rejected` that at least a part did not; observe.
     fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>>;
 
+    /// Ends when the switch says by itself that its configuration changed; never where it does not tell. For who waits beside a timer.
+    fn changed(&self) -> Fut<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// The fingerprint of the SSH host key that was taken on first use and is to be pinned.
     fn host_key(&self) -> Option<String> {
         None
@@ -195,6 +201,7 @@ pub const DRIVERS: &[&str] = &[
     "cumulus_nvue",
     "dell_os10",
     "frr_linux",
+    "gnmi_openconfig",
     "hpe_comware",
     "huawei_vrp",
     "juniper_junos",
@@ -210,7 +217,8 @@ pub const DRIVERS: &[&str] = &[
 pub fn lag_name(driver: &str, number: u16) -> Option<String> {
     let prefix = match driver {
         "cisco_ios" => "Port-channel",
-        "cisco_nxos" | "dell_os10" | "mellanox_mlnxos" => "port-channel",
+        "cisco_nxos" | "dell_os10" => "port-channel",
+        "mellanox_mlnxos" => "Po",
         "arista_eos" => "Port-Channel",
         "juniper_junos" => "ae",
         "hpe_comware" => "Bridge-Aggregation",
@@ -230,6 +238,7 @@ pub fn lag_name(driver: &str, number: u16) -> Option<String> {
 /// `Config` if the driver or the endpoint is unknown.
 pub fn open(config: SwitchConfig) -> Result<Box<dyn Switch>, SwitchError> {
     match config.driver.as_str() {
+        "gnmi_openconfig" => Ok(Box::new(gnmi::Gnmi::new(config)?)),
         "netconf_openconfig" => Ok(Box::new(netconf::Netconf::new(config)?)),
         "ovsdb" => Ok(Box::new(ovsdb::Ovsdb::new(config)?)),
         other => match cli::families::family(other) {

@@ -267,6 +267,29 @@ pub(super) struct Edits {
     pub vlans: BTreeMap<VlanId, Option<String>>,
 }
 
+/// How many changes are named in a refusal.
+const NAMED: usize = 8;
+
+/// The switch's words with what was asked for, for it is seldom that they name it.
+pub(super) fn asked(reason: &str, changes: &[Change]) -> String {
+    let said = |change: &Change| match change {
+        Change::SetPort { port, mode, .. } => format!("{port} {mode}"),
+        Change::Describe { port, .. } => format!("the description of {port}"),
+        Change::Uplink { port, add, remove, .. } => {
+            let vlans: Vec<String> = add.iter().chain(remove).take(NAMED).map(ToString::to_string).collect();
+            format!("VLANs {} on {port}", vlans.join(","))
+        }
+        Change::AddVlan { vlan, .. } | Change::RemoveVlan { vlan, .. } => format!("VLAN {vlan}"),
+        Change::MapVni { vni, .. } | Change::UnmapVni { vni, .. } => format!("VNI {vni}"),
+        Change::AddLag { lag, .. } | Change::RemoveLag { lag } => format!("group {lag}"),
+    };
+    let mut all: Vec<String> = changes.iter().take(NAMED).map(said).collect();
+    if changes.len() > NAMED {
+        all.push(format!("{} more", changes.len() - NAMED));
+    }
+    format!("{reason}; asked for: {}", all.join(", "))
+}
+
 /// Says changes as edits.
 ///
 /// # Errors

@@ -6,6 +6,9 @@ use model::net::VlanId;
 
 use super::wanted::{Difference, Facts, LagProtocol, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni, differs};
 
+/// As many VLANs as a port that carries them all has at least, its native one apart.
+const ALL_VLANS: usize = 4093;
+
 /// One thing to do on a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -161,6 +164,21 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
             Difference::Lag { lag, wanted: None } => last.push(Change::RemoveLag { lag }),
         }
     }
+    // A VLAN that some port would go on carrying, because nothing is to be changed about that port now, stays for that long.
+    let is_left = |change: &Change, vlan: VlanId, port: &String| match change {
+        Change::SetPort { port: other, .. } => other == port,
+        Change::Uplink { port: other, remove, .. } => other == port && remove.contains(&vlan),
+        _ => false,
+    };
+    let changes = [&isolate, &let_go, &close, &open];
+    let goes_on = |vlan: VlanId| {
+        // One that carries all VLANs names none.
+        let names = |mode: &PortMode| mode.vlans().len() < ALL_VLANS && mode.vlans().contains(&vlan);
+        let carries = |it: &SeenMode| matches!(it, SeenMode::Known(mode) if names(mode));
+        let carried = seen.ports.iter().filter(|(_, it)| carries(&it.mode));
+        carried.into_iter().any(|(port, _)| !changes.iter().any(|list| list.iter().any(|change| is_left(change, vlan, port))))
+    };
+    last.retain(|it| !matches!(it, Change::RemoveVlan { vlan, .. } | Change::UnmapVni { vlan, .. } if goes_on(*vlan)));
     // A port joins a group before the group is opened, else the group opens on fewer links than wanted.
     open.sort_by_key(|it| !matches!(it, Change::SetPort { mode: PortMode::Member { .. }, .. }));
     out.changes = [first, isolate, let_go, declare, close, open, take_up, last].concat();

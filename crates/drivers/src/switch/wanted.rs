@@ -59,6 +59,17 @@ impl PortMode {
         Self::Trunk { native: None, tagged: vlans.into_iter().collect() }
     }
 
+    /// Whether the two let the same frames through in the same way: a trunk of nothing but a native VLAN is as an access port, and on some
+    /// switches both are configured alike.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let access = |it: &Self| match it {
+            Self::Access(vlan) => Some(*vlan),
+            Self::Trunk { native: Some(vlan), tagged } if tagged.is_empty() => Some(*vlan),
+            _ => None,
+        };
+        self == other || access(self).is_some_and(|vlan| access(other) == Some(vlan))
+    }
+
     /// The VLANs that frames of this port are in.
     pub fn vlans(&self) -> BTreeSet<VlanId> {
         match self {
@@ -315,7 +326,7 @@ pub fn differs(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts) -> Vec<D
     let mut out = Vec::new();
     for (port, it) in &wanted.ports {
         let mode = seen.mode(port);
-        if !matches!(mode, SeenMode::Known(known) if *known == it.mode) {
+        if !matches!(mode, SeenMode::Known(known) if known.is_as(&it.mode)) {
             out.push(Difference::Port { port: port.clone(), wanted: Some(it.mode.clone()), seen: mode.clone() });
         }
         let Some(found) = seen.ports.get(port) else { continue };

@@ -1,6 +1,8 @@
 //! What every switch driver must do, shown on a simulated switch of each operating system. The simulators are written from the vendors'
 //! manuals and share nothing with the drivers; the end of each scenario is asked of the simulated switch itself.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "scenarios fail as tests do")]
+
 mod ends;
 mod rig;
 mod troubles;
@@ -33,10 +35,12 @@ conform! {
     cumulus_nvue: "cumulus_nvue" on "cumulus_nvue";
     dell_os10: "dell_os10" on "dell_os10";
     frr_linux: "frr_linux" on "frr_linux";
+    gnmi_openconfig: "gnmi_openconfig" on "openconfig";
     hpe_comware: "hpe_comware" on "hpe_comware";
     huawei_vrp: "huawei_vrp" on "huawei_vrp";
     juniper_junos: "juniper_junos" on "juniper_junos";
     mellanox_mlnxos: "mellanox_mlnxos" on "mellanox_mlnxos";
+    netconf_openconfig: "netconf_openconfig" on "openconfig";
     nokia_srl: "nokia_srl" on "nokia_srl";
     ovs_ssh: "ovs_ssh" on "ovs_ssh";
     sonic: "sonic" on "sonic";

@@ -121,7 +121,7 @@ impl Cx {
 /// A row that was proven and is not any more.
 pub(super) struct Drift {
     pub(super) port: String,
-    text: String,
+    pub(super) text: String,
 }
 
 /// What one reading says of a row.
@@ -142,6 +142,7 @@ fn seen_use(row: &Object<SwitchPort>, seen: &SwitchSeen) -> (Option<PortUse>, St
         SeenMode::Known(mode) if !is_saved => (None, format!("{mode}, but not after a restart of the switch")),
         SeenMode::Known(mode) => match undeclared(mode, seen) {
             Some(vlan) => (None, format!("{mode}, but VLAN {vlan} is not declared")),
+            None if mode.is_as(&render::mode(&row.desired.wanted)) => (Some(row.desired.wanted.clone()), String::new()),
             None => (Some(render::usage(mode)), String::new()),
         },
         SeenMode::Foreign(what) => (None, what.clone()),
@@ -159,16 +160,23 @@ fn undeclared(mode: &PortMode, seen: &SwitchSeen) -> Option<VlanId> {
 
 /// Rows that were proven before and are not any more: somebody changed the switch behind our back.
 pub(super) fn drift(rows: &[Object<SwitchPort>], seen: &SwitchSeen) -> Vec<Drift> {
-    rows.iter()
-        .filter(|row| row.proof().is_some())
-        .filter_map(|row| {
-            let (found, note) = seen_use(row, seen);
-            let drifted = found.as_ref() != Some(&row.desired.wanted);
-            let found = found.map_or(note, |it| render::mode(&it).to_string());
-            let text = format!("{}: wanted {}, found {found}", row.desired.port, render::mode(&row.desired.wanted));
-            drifted.then(|| Drift { port: row.desired.port.clone(), text })
-        })
-        .collect()
+    otherwise(rows.iter().filter(|row| row.proof().is_some()), seen)
+}
+
+/// Rows that were proven since anything else was wanted of them, and are otherwise now, whether that was said already or not.
+pub(super) fn strayed(rows: &[Object<SwitchPort>], seen: &SwitchSeen) -> Vec<Drift> {
+    otherwise(rows.iter().filter(|row| row.proof().is_some() || row.observed.proven == row.generation), seen)
+}
+
+fn otherwise<'a>(rows: impl Iterator<Item = &'a Object<SwitchPort>>, seen: &SwitchSeen) -> Vec<Drift> {
+    rows.filter_map(|row| {
+        let (found, note) = seen_use(row, seen);
+        let drifted = found.as_ref() != Some(&row.desired.wanted);
+        let found = found.map_or(note, |it| render::mode(&it).to_string());
+        let text = format!("{}: wanted {}, found {found}", row.desired.port, render::mode(&row.desired.wanted));
+        drifted.then(|| Drift { port: row.desired.port.clone(), text })
+    })
+    .collect()
 }
 
 /// Drift is said, counted, and shown on the ports as it was found, even if it was repaired by now.
@@ -206,6 +214,13 @@ pub(super) async fn record(cx: &Cx, rows: &[Object<SwitchPort>], wanted: &Switch
             note = format!("the switch refused it: {}", row.observed.refused);
         }
         let drifted = found.drift.iter().any(|it| it.port == row.desired.port);
+        let is_new = what.as_ref() == Some(&row.desired.wanted) && (row.proof().is_none() || drifted);
+        let what = if is_new && !found.is_settled {
+            note = "as wanted, but a change of the switch was broken off: it is read again to see that this lasts".to_owned();
+            None
+        } else {
+            what
+        };
         write_row(cx, row, &Reading { seen: what, note, began: found.began, reading, drifted }).await?;
     }
     Ok(())
@@ -230,6 +245,7 @@ async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<()
     seen.read_at = Some(it.began);
     seen.reading = it.reading;
     if as_wanted {
+        seen.proven = fresh.generation;
         seen.refused.clear();
         seen.refused_at = None;
     }
@@ -255,7 +271,7 @@ pub(super) async fn forget_edge_ports(cx: &Cx, is_edge: bool, rows: &[Object<Swi
         {
             let mut batch = cx.facts().remove(&fresh);
             if fresh.desired.lag.is_some() {
-                batch = batch.free_held(&crate::port::lag_pool(&fresh.desired.switch), fresh.id.as_str());
+                batch = batch.free_held(&model::fabric::lag_pool(&fresh.desired.switch), fresh.id.as_str());
             }
             cx.store.apply(batch).await?;
         }

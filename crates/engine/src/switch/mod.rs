@@ -19,7 +19,7 @@ use model::net::VlanId;
 use model::{Object, Timestamp};
 use store::Query;
 
-use crate::runtime::{Cx, Look, Next};
+use crate::runtime::{Cx, Fault, Look, Next};
 pub(crate) use ledger::Remembered;
 pub use registry::Unseal;
 pub(crate) use registry::{Registry, declare_all};
@@ -68,14 +68,16 @@ fn gather(switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Option<Durati
 }
 
 async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
+    let is_settled = cx.switches.is_settled(&switch, cx.settle());
     let in_use = ledger::in_use(cx).await?;
     let site = render::Site::new(cx, &switch, &in_use);
     let mut wanted = render::render(&site, rows);
     let began = Timestamp::now();
     // With nothing on its way a reading is enough; it is then the cheapest look there is. Where drift is only reported it has to be
-    // known before anything is written.
+    // known before anything is written. One that is only read is never written.
     let has_wishes = rows.iter().any(|row| row.proof().is_none() && !wanted.remove.contains(&row.desired.port));
-    let looks_first = !has_wishes || switch.desired.drift == DriftPolicy::Report;
+    let mut left_alone = Vec::new();
+    let looks_first = !has_wishes || switch.desired.drift == DriftPolicy::Report || switch.desired.read_only;
     if looks_first {
         let seen = match driver.observe().await {
             Ok(seen) => seen,
@@ -83,24 +85,26 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
         };
         let drift = ledger::drift(rows, &seen);
         if switch.desired.drift == DriftPolicy::Report {
-            render::leave_alone(&mut wanted, &drift);
+            left_alone = ledger::strayed(rows, &seen);
+            render::leave_alone(&mut wanted, &left_alone);
         }
-        if !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
-            let found = Found { before: None, seen, began, took: None, drift };
+        if switch.desired.read_only || !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
+            let found = Found { before: None, seen, began, took: None, drift, left_alone, is_settled };
             return conclude(cx, switch, driver, rows, &wanted, found).await;
         }
     }
+    let switch = begin_writing(cx, switch).await?;
     let (began, clock) = (Timestamp::now(), Instant::now());
     match driver.ensure(&wanted).await {
         Ok(ensured) => {
             let drift = ledger::drift(rows, &ensured.before);
             let took = ensured.committed.then(|| clock.elapsed());
-            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift };
+            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, is_settled };
             conclude(cx, switch, driver, rows, &wanted, found).await
         }
         Err(SwitchError::Rejected { reason, .. }) => {
             cx.trust_commits(rows).await?;
-            split::without_the_refused(cx, switch, driver, rows, wanted, &reason).await
+            split::without_the_refused(cx, switch, driver, rows, wanted, is_settled, &reason).await
         }
         Err(error) => {
             cx.trust_commits(rows).await?;
@@ -121,6 +125,22 @@ struct Found {
     took: Option<Duration>,
     /// Rows that were proven before and are not any more.
     drift: Vec<ledger::Drift>,
+    /// Those of them, and of earlier ones, that are only reported.
+    left_alone: Vec<ledger::Drift>,
+    /// Whether what was read will last.
+    is_settled: bool,
+}
+
+/// Writes down that a change is under way: whoever finds that later knows that it may have been broken off.
+async fn begin_writing(cx: &Cx, switch: Object<Switch>) -> Result<Object<Switch>, Fault> {
+    if switch.observed.writing {
+        return Ok(switch);
+    }
+    let mut fresh = cx.load::<Switch>().await?.unwrap_or(switch);
+    fresh.observed.writing = true;
+    cx.store.apply(cx.facts().observe(&fresh)).await?;
+    fresh.revision += 1;
+    Ok(fresh)
 }
 
 /// Writes what was seen into the ledger and says when to look again.
@@ -153,13 +173,17 @@ async fn conclude(
     seen.reading = reading;
     seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
     seen.uplink_vlans = uplink_vlans(&fresh.desired.uplinks, &found.seen);
-    seen.differences = left.iter().map(ToString::to_string).take(SHOWN).collect();
+    let reported = found.left_alone.iter().map(|it| format!("port {}; changed by somebody else, left alone", it.text));
+    seen.differences = left.iter().map(ToString::to_string).chain(reported).take(SHOWN).collect();
     let others = found.seen.lags.iter().filter(|(_, it)| !it.is_ours);
     seen.others_lags = others.map(|(name, _)| name.clone()).collect();
     seen.foreign = render::in_the_way(wanted, &found.seen);
-    seen.fault = if left.is_empty() { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };
-    seen.failures = if left.is_empty() { 0 } else { seen.failures.saturating_add(1) };
+    let is_well = left.is_empty() || switch.desired.read_only;
+    seen.fault = if is_well { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };
+    seen.failures = if is_well { 0 } else { seen.failures.saturating_add(1) };
     seen.retry_at = None;
+    seen.writing = !found.is_settled;
+    cx.switches.note_answer(&switch, true);
     seen.commits += u64::from(found.took.is_some());
     if let Some(took) = found.took {
         seen.commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -168,7 +192,7 @@ async fn conclude(
         seen.contested = 0;
     }
     seen.host_key = driver.host_key().or_else(|| seen.host_key.take());
-    let next = if left.is_empty() || switch.desired.drift == DriftPolicy::Report {
+    let next = if is_well || switch.desired.drift == DriftPolicy::Report {
         cx.drift_interval()
     } else {
         let wait = breaker::pause(fresh.observed.failures);
@@ -177,6 +201,7 @@ async fn conclude(
         }
         wait
     };
+    let next = if found.is_settled { next } else { next.min(cx.settle()) };
     cx.store.apply(cx.facts().observe(&fresh)).await?;
     Ok(Next::Again(next))
 }
@@ -190,6 +215,11 @@ fn uplink_vlans(uplinks: &BTreeSet<String>, seen: &SwitchSeen) -> Option<BTreeSe
 }
 
 impl Cx {
+    /// See [`Registry::is_settled`].
+    pub(crate) fn settle(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.fabric.settle_seconds))
+    }
+
     /// How long until a switch of which nothing is known to have changed is read again: the interval, more or less a tenth, so that
     /// switches do not all come due at once.
     pub(crate) fn drift_interval(&self) -> Duration {

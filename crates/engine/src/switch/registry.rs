@@ -1,7 +1,8 @@
 //! The open switches: each is opened when it is first looked at, and anew when it was declared otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use drivers::switch::{Login, Overlay, Switch as Driver, SwitchConfig, SwitchError, Trust};
 use model::fabric::{Declared, Switch, SwitchDesired, SwitchPort};
@@ -20,9 +21,29 @@ pub(crate) struct Registry {
     /// The secrets of switches of the configuration file; those are never stored.
     of_file: BTreeMap<String, BTreeMap<String, Secret>>,
     unseal: Arc<Unseal>,
+    /// Since when switches answer again after a change was broken off.
+    answering: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Registry {
+    /// Whether what is read of a switch from now on can be believed. After a change that was broken off (the switch fell silent, or we
+    /// died) lines of it may lie in some buffer of the switch and come into force after it was read: so it must have answered for a
+    /// while before that.
+    pub(super) fn is_settled(&self, switch: &Object<Switch>, settle: Duration) -> bool {
+        let answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
+        !switch.observed.writing || answering.get(switch.id.as_str()).is_some_and(|since| since.elapsed() >= settle)
+    }
+
+    /// The switch answered, or did not.
+    pub(super) fn note_answer(&self, switch: &Object<Switch>, answered: bool) {
+        let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            answering.entry(switch.id.to_string()).or_insert_with(Instant::now);
+        } else {
+            answering.remove(switch.id.as_str());
+        }
+    }
+
     /// # Errors
     /// A file with a secret cannot be read.
     pub(crate) fn new(config: &FabricConfig, unseal: Arc<Unseal>) -> Result<Self, SwitchError> {
@@ -30,7 +51,7 @@ impl Registry {
         for it in &config.switches {
             of_file.insert(it.name.clone(), it.secrets().map_err(|reason| unusable(&it.name, reason))?);
         }
-        Ok(Self { open: RwLock::default(), of_file, unseal })
+        Ok(Self { open: RwLock::default(), of_file, unseal, answering: Mutex::default() })
     }
 
     /// The driver of a switch.
@@ -48,6 +69,7 @@ impl Registry {
     /// The switch is not spoken to any more.
     pub(crate) fn forget(&self, name: &str) {
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.answering.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Whether some open switch maps VLANs to VXLAN networks.
@@ -140,9 +162,13 @@ async fn declare(store: &Store, it: &FabricSwitch) -> Result<(), EngineError> {
     // Several replicas may do this at once: whoever comes second finds it done.
     for _ in 0..10 {
         let batch = match store.get(&id).await? {
-            Some(found) if found.desired == desired => return Ok(()),
             Some(mut found) => {
-                found.desired = desired.clone();
+                // What operators noted is not the file's.
+                let desired = SwitchDesired { notes: found.desired.notes.clone(), ..desired.clone() };
+                if found.desired == desired {
+                    return Ok(());
+                }
+                found.desired = desired;
                 Batch::wishes().want(&found).wake(&id)
             }
             None => Batch::wishes().create(&Object::new(id.clone(), None, it.name.clone(), desired.clone())).wake(&id),

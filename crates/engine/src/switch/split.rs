@@ -21,6 +21,7 @@ pub(super) async fn without_the_refused(
     driver: &dyn Driver,
     rows: &[Object<SwitchPort>],
     wanted: SwitchWanted,
+    is_settled: bool,
     reason: &str,
 ) -> Look {
     let until = Instant::now() + LIMIT;
@@ -93,7 +94,7 @@ pub(super) async fn without_the_refused(
         };
         began
     };
-    let found = Found { before: None, seen: last, began, took, drift };
+    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), is_settled };
     conclude(cx, switch, driver, rows, &wanted, found).await
 }
 

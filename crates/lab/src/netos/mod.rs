@@ -8,8 +8,13 @@
 pub mod command;
 pub mod device;
 pub mod faults;
+pub mod gnmi;
+mod netconf;
+mod openconfig;
 pub mod os;
 pub mod plane;
+#[cfg(test)]
+mod server_tests;
 mod ssh;
 #[cfg(test)]
 mod tests;

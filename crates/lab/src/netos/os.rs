@@ -7,11 +7,18 @@ mod cisco_nxos;
 mod cli;
 mod cumulus_nvue;
 mod dell_os10;
+mod flavour;
 mod grammar;
+mod hpe_comware;
+mod huawei_vrp;
 mod juniper_junos;
 mod linux;
+mod mellanox_mlnxos;
 mod nokia_srl;
-mod registry;
+mod openconfig;
+pub(super) mod registry;
+#[cfg(test)]
+mod round_trip;
 mod shell;
 mod sonic;
 mod text;
@@ -202,11 +209,30 @@ pub trait Os: Send + Sync {
 }
 
 /// The operating systems that there are.
-pub const NAMES: &[&str] = &["arista_eos", "aruba_aoscx", "cisco_ios", "cisco_nxos", "cumulus_nvue", "dell_os10", "frr_linux", "juniper_junos", "nokia_srl", "ovs_ssh", "sonic"];
+pub const NAMES: &[&str] = &[
+    "arista_eos",
+    "aruba_aoscx",
+    "cisco_ios",
+    "cisco_nxos",
+    "cumulus_nvue",
+    "dell_os10",
+    "frr_linux",
+    "hpe_comware",
+    "huawei_vrp",
+    "juniper_junos",
+    "mellanox_mlnxos",
+    "nokia_srl",
+    "openconfig",
+    "ovs_ssh",
+    "sonic",
+];
 
 /// The operating system of this name.
 pub fn find(name: &str) -> Option<Arc<dyn Os>> {
     match name {
+        "mellanox_mlnxos" => Some(Arc::new(cli::CliOs(Arc::new(mellanox_mlnxos::Mlnxos)))),
+        "huawei_vrp" => Some(Arc::new(cli::CliOs(Arc::new(huawei_vrp::Vrp)))),
+        "hpe_comware" => Some(Arc::new(cli::CliOs(Arc::new(hpe_comware::Comware)))),
         "aruba_aoscx" => Some(Arc::new(cli::CliOs(Arc::new(aruba_aoscx::Cx)))),
         "dell_os10" => Some(Arc::new(cli::CliOs(Arc::new(dell_os10::Os10)))),
         "cisco_nxos" => Some(Arc::new(cli::CliOs(Arc::new(cisco_nxos::Nxos)))),
@@ -218,6 +244,7 @@ pub fn find(name: &str) -> Option<Arc<dyn Os>> {
         "ovs_ssh" => Some(Arc::new(linux::Ovs)),
         "frr_linux" => Some(Arc::new(linux::Frr)),
         "nokia_srl" => Some(Arc::new(nokia_srl::SrLinux)),
+        "openconfig" => Some(Arc::new(openconfig::OpenConfig)),
         _ => None,
     }
 }

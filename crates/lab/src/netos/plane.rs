@@ -143,4 +143,97 @@ mod tests {
         assert!(words(Some(5), &[7]).ends_with("vlan_mode=native-untagged tag=5 trunks=5,7 protected=false"));
         assert!(words(None, &[]).ends_with("vlan_mode=trunk trunks=4095 protected=true"));
     }
+
+    /// Open vSwitch without a kernel and without root: its own simulation of devices, packets traced.
+    struct Ovs {
+        dir: tempfile::TempDir,
+        programs: Vec<tokio::process::Child>,
+    }
+
+    impl Ovs {
+        async fn start() -> Option<Self> {
+            let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+            let dir = tempfile::tempdir().unwrap();
+            let at = |file: &str| dir.path().join(file).display().to_string();
+            if let Err(error) = tool::run("ovsdb-tool", ["create", &at("conf.db"), schema], "").await {
+                println!("skipped: {error}");
+                return None;
+            }
+            let spawn = |program: &str, arguments: &[String]| {
+                let mut command = tokio::process::Command::new(program);
+                command.args(arguments).args(["-vconsole:off", "-vsyslog:off"]).env("OVS_RUNDIR", dir.path()).kill_on_drop(true);
+                command.arg(format!("--unixctl={}", at(&format!("{program}.ctl")))).spawn().ok()
+            };
+            let database = spawn("ovsdb-server", &[at("conf.db"), format!("--remote=punix:{}", at("db.sock"))])?;
+            let switch =
+                spawn("ovs-vswitchd", &["--enable-dummy=override".into(), "--disable-system".into(), format!("unix:{}", at("db.sock"))])?;
+            let out = Self { programs: vec![database, switch], dir };
+            for _ in 0..100 {
+                if out.dir.path().join("db.sock").exists() && out.dir.path().join("ovs-vswitchd.ctl").exists() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let mut words = vec![out.database(), "--timeout=10".into()];
+            words.extend(
+                "--no-wait init -- add-br br0 -- set bridge br0 datapath-type=dummy fail-mode=standalone".split(' ').map(str::to_owned),
+            );
+            for nth in 1..=4 {
+                let port = format!("-- add-port br0 p{nth} -- set interface p{nth} type=dummy ofport_request={nth}");
+                words.extend(port.split(' ').map(str::to_owned));
+            }
+            words.retain(|it| it != "--no-wait" && it != "init");
+            tool::run("ovs-vsctl", words, "").await.unwrap();
+            Some(out)
+        }
+
+        fn database(&self) -> String {
+            format!("--db=unix:{}", self.dir.path().join("db.sock").display())
+        }
+
+        /// To which ports a broadcast frame goes that comes in at a port, and with which tags.
+        async fn reaches(&self, port: u16, tag: Option<u16>) -> String {
+            let control = self.dir.path().join("ovs-vswitchd.ctl").display().to_string();
+            let tag = tag.map(|it| format!(",dl_vlan={it}")).unwrap_or_default();
+            let flow = format!("in_port={port},dl_src=02:00:00:00:00:0{port},dl_dst=ff:ff:ff:ff:ff:ff{tag}");
+            let said = tool::run("ovs-appctl", ["-t", &control, "ofproto/trace", "br0", &flow], "").await.unwrap();
+            said.lines().find_map(|it| it.strip_prefix("Datapath actions: ")).unwrap_or_default().to_owned()
+        }
+    }
+
+    impl Drop for Ovs {
+        fn drop(&mut self) {
+            for program in &mut self.programs {
+                drop(program.start_kill());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn packets_follow_a_real_switch() {
+        let Some(ovs) = Ovs::start().await else { return };
+        let simulator = super::super::Simulator::start(super::super::Spec::new("arista_eos", 4)).unwrap();
+        let ports = (1..=4).map(|it| (format!("Ethernet{it}"), format!("p{it}"))).collect();
+        let database = ovs.database().replace("--db=", "");
+        let plane = Plane::start(Arc::clone(simulator.device()), Bridge { netns: None, database: Some(database), ports });
+        plane.settled().await;
+        assert!(ovs.reaches(1, None).await.contains("push_vlan(vid=1,"), "all are in VLAN 1");
+        simulator.type_lines(["configure", "vlan 5,6", "interface Et1-2", "switchport access vlan 5", "interface Et3", "shutdown"]);
+        simulator.type_lines(["configure", "interface Et4", "switchport mode trunk", "switchport trunk allowed vlan 5"]);
+        plane.settled().await;
+        let flooded = ovs.reaches(1, None).await;
+        assert!(flooded.contains("push_vlan(vid=5") && !flooded.contains("drop"), "{flooded}");
+        assert_eq!(ovs.reaches(3, None).await, "drop", "it is shut");
+        assert_eq!(ovs.reaches(4, None).await, "drop", "VLAN 1 is not allowed");
+        assert_eq!(ovs.reaches(4, Some(6)).await, "drop", "VLAN 6 is not allowed");
+        assert!(ovs.reaches(4, Some(5)).await.contains("pop_vlan"));
+        simulator.device().reboot(Duration::from_millis(300));
+        plane.settled().await;
+        assert_eq!(ovs.reaches(1, None).await, "drop", "it starts");
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while ovs.reaches(3, None).await == "drop" {
+            assert!(std::time::Instant::now() < until, "what was not saved is forgotten after the start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }

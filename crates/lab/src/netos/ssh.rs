@@ -87,7 +87,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, cut: oneshot::Receiv
     let _nodelay = stream.set_nodelay(true);
     let config = Arc::clone(&server.identity.config);
     let handler = Handler { server, id, login: None, channels: HashMap::new() };
-    let started = tokio::time::timeout(LOGIN_GRACE, server::run_stream(config, Cuttable { stream, cut }, handler)).await;
+    let started = tokio::time::timeout(LOGIN_GRACE, server::run_stream(config, Cuttable { stream, cut: Some(cut) }, handler)).await;
     if let Ok(Ok(session)) = started
         && let Err(error) = session.await
     {
@@ -99,18 +99,21 @@ async fn connection(server: Arc<Server>, stream: TcpStream, cut: oneshot::Receiv
 /// A stream that ends when the other end of `cut` is dropped.
 struct Cuttable {
     stream: TcpStream,
-    cut: oneshot::Receiver<()>,
+    /// `None`: it was.
+    cut: Option<oneshot::Receiver<()>>,
 }
 
 impl Cuttable {
     fn is_cut(&mut self, cx: &mut Context<'_>) -> bool {
-        Pin::new(&mut self.cut).poll(cx).is_ready()
+        if self.cut.as_mut().is_none_or(|it| Pin::new(it).poll(cx).is_ready()) {
+            self.cut = None;
+        }
+        self.cut.is_none()
     }
 }
 
 impl AsyncRead for Cuttable {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // A finished receiver must not be polled again, and is not: the session ends on an error.
         if self.is_cut(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
@@ -354,9 +357,8 @@ impl Keys {
                 }
                 0x03 => return Some(None),
                 0x08 | 0x7f => {
-                    if line.pop().is_some() && echo {
-                        screen.buffer.extend(b"\x08 \x08");
-                    }
+                    let erased = usize::from(line.pop().is_some() && echo);
+                    screen.buffer.extend(b"\x08 \x08".repeat(erased));
                 }
                 0x15 => {
                     if echo {
@@ -365,10 +367,8 @@ impl Keys {
                     line.clear();
                 }
                 // An escape sequence such as an arrow key's: without history there is nothing to do.
-                0x1b => {
-                    if self.pending.front() == Some(&b'[') {
-                        while self.pending.pop_front().is_some_and(|it| !it.is_ascii_alphabetic()) {}
-                    }
+                0x1b if self.pending.front() == Some(&b'[') => {
+                    while self.pending.pop_front().is_some_and(|it| !it.is_ascii_alphabetic()) {}
                 }
                 byte if byte >= 0x20 && line.len() < MAX_LINE => {
                     line.push(byte);

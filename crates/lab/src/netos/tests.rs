@@ -181,7 +181,7 @@ fn os10() {
     it.quiet("switchport mode trunk\nswitchport trunk allowed vlan 200");
     assert_eq!(it.device.carries("ethernet1/1/1"), carried(100, [200]));
     it.quiet("no switchport access vlan");
-    assert_eq!(it.device.carries("ethernet1/1/1"), carried(1, [200]));
+    assert_eq!(it.device.carries("ethernet1/1/1"), carried(None, [200]));
     it.has("switchport access vlan 300", "% Error: vlan300 doesn't exist");
     it.has("switchport access vlan 5000", "% Error: Illegal parameter.");
     it.has("frob", "% Error: Unrecognized command.");
@@ -220,4 +220,110 @@ fn aoscx() {
     it.quiet("interface 1/1/2\nno lag 5\nno interface lag 5\nend");
     it.has("write memory", "Copying configuration: [Success]");
     it.has("show startup-config", "vlan trunk native 100 tag\n    vlan trunk allowed 100,200\n");
+}
+
+#[test]
+fn comware() {
+    let mut it = Console::new("hpe_comware");
+    it.has("system-view", "System View: return to User View with Ctrl+Z.");
+    it.quiet("vlan 100\nname cofferdam-a\nquit\nvlan 200 to 202\ninterface GigabitEthernet 1/0/1\nport access vlan 100");
+    assert_eq!(it.prompt(), "[leaf1-GigabitEthernet1/0/1]");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/1"), carried(100, []));
+    it.has("port trunk permit vlan 200", "not supported by the port's link type");
+    it.quiet("port link-type trunk");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/1"), carried(1, []));
+    it.quiet("undo port trunk permit vlan 1\nport trunk permit vlan 100 200 to 201\nport trunk pvid vlan 100");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/1"), carried(100, [200, 201]));
+    it.has("display this", "% Unrecognized command found at '^' position.");
+    it.has("vlan 5000", "% Wrong parameter found at '^' position.");
+    it.has("port trunk pvid", "% Incomplete command found at '^' position.");
+    it.has(
+        "display current-configuration",
+        " port link-type trunk\n undo port trunk permit vlan 1\n port trunk permit vlan 100 200 201\n port trunk pvid vlan 100\n",
+    );
+    it.quiet("interface Bridge-Aggregation 5\nlink-aggregation mode dynamic\nport link-type trunk\nport trunk permit vlan 202");
+    it.quiet("interface GigabitEthernet1/0/2\nport link-aggregation group 5");
+    assert_eq!(it.device.carries("GigabitEthernet1/0/2"), carried(1, [202]));
+    assert_eq!(it.device.running().ports["GigabitEthernet1/0/2"].group.as_ref().unwrap().protocol, Protocol::Active);
+    it.quiet("quit\nundo interface Bridge-Aggregation 5\nreturn\nsave");
+    assert_eq!(it.prompt(), "The current configuration will be written to the device. Are you sure? [Y/N]:");
+    it.has("y", "successfully");
+    it.has("display saved-configuration", "vlan 100\n name cofferdam-a\n#\nvlan 200 to 202\n#\n");
+    it.has("save force", "Saved the current configuration to mainboard device successfully.");
+    it.has("display vlan brief", "100       cofferdam-a");
+}
+
+#[test]
+fn vrp() {
+    let mut it = Console::new("huawei_vrp");
+    assert_eq!(it.prompt(), "<leaf1>");
+    it.ask("system-view");
+    it.quiet("vlan 100\nname cofferdam-a\nvlan batch 200 to 202\ninterface 10GE 1/0/1\nport default vlan 100");
+    assert_eq!(it.prompt(), "[*leaf1-10GE1/0/1]");
+    assert_eq!(it.device.carries("10GE1/0/1"), carried(1, []));
+    it.quiet("commit");
+    assert_eq!(it.prompt(), "[~leaf1-10GE1/0/1]");
+    assert_eq!(it.device.carries("10GE1/0/1"), carried(100, []));
+    it.has("port trunk allow-pass vlan 200", "Error: Unrecognized command found at '^' position.");
+    it.has("port default vlan 300", "Error: The VLAN does not exist.");
+    it.has("port default vlan 0", "Error: Wrong parameter found at '^' position.");
+    it.quiet("port link-type trunk\nundo port trunk allow-pass vlan 1\nport trunk allow-pass vlan 200 to 201");
+    // Somebody else's commit stays in force beside ours.
+    it.device.edit(|config| config.ports.get_mut("10GE1/0/4").unwrap().up = false);
+    it.quiet("return");
+    assert!(it.prompt().starts_with("Warning: Uncommitted configurations found"));
+    it.quiet("y");
+    assert_eq!(it.device.carries("10GE1/0/1"), carried(None, [200, 201]));
+    assert!(!it.device.running().ports["10GE1/0/4"].up);
+    it.ask("system-view");
+    it.quiet("interface Eth-Trunk5\nmode lacp-static\nport default vlan 100\ninterface 10GE1/0/2\neth-trunk 5\ncommit");
+    assert_eq!(it.device.carries("10GE1/0/2"), carried(100, []));
+    it.quiet("shutdown\nquit\nquit");
+    it.quiet("n");
+    assert!(it.device.running().ports["10GE1/0/2"].up);
+    it.has(
+        "display current-configuration",
+        "interface 10GE1/0/1\n port link-type trunk\n undo port trunk allow-pass vlan 1\n port trunk allow-pass vlan 200 201\n#\n",
+    );
+    it.has("display current-configuration", "interface Eth-Trunk5\n port default vlan 100\n mode lacp-static\n#\n");
+    it.has("display current-configuration", "vlan batch 100 200 to 202\n#\nvlan 100\n name cofferdam-a\n#\n");
+    it.has_not("display saved-configuration", "cofferdam-a");
+    it.quiet("save");
+    it.has("y", "Info: Save the configuration successfully.");
+    assert_eq!(it.device.running(), it.device.startup());
+    it.device.faults().change(|it| it.partial_commit = Some(super::faults::Partial { lines: 1, then: super::faults::Then::Refuse }));
+    it.ask("system-view");
+    it.quiet("vlan 300\nquit\ninterface 10GE1/0/3\nport default vlan 300");
+    it.has("commit", "Error: Failed to generate committed config.");
+    assert!(it.device.running().vlans.contains_key(&300));
+    assert_eq!(it.device.running().ports["10GE1/0/3"].access, 1);
+}
+
+#[test]
+fn mlnxos() {
+    let mut it = Console::new("mellanox_mlnxos");
+    assert_eq!(it.prompt(), "leaf1 [standalone: master] # ");
+    it.quiet("configure terminal\nvlan 100\nname cofferdam-a\nexit\nvlan 200\nexit\ninterface ethernet 1/1\nswitchport mode access\nswitchport access vlan 100");
+    assert_eq!(it.prompt(), "leaf1 [standalone: master] (config interface ethernet 1/1) # ");
+    assert_eq!(it.device.carries("Eth1/1"), carried(100, []));
+    it.has("switchport access vlan 300", "% VLAN 300 does not exist");
+    it.has("frob", "% Unrecognized command \"frob\".\nType \"?\" for help.");
+    it.quiet(
+        "switchport mode hybrid\nswitchport access vlan 100\nswitchport hybrid allowed-vlan none\nswitchport hybrid allowed-vlan add 200",
+    );
+    assert_eq!(it.device.carries("Eth1/1"), carried(100, [200]));
+    it.quiet("switchport mode trunk\nswitchport trunk allowed-vlan 200\nexit");
+    assert_eq!(it.device.carries("Eth1/1"), carried(None, [200]));
+    it.quiet("interface ethernet 1/1 shutdown\nno interface ethernet 1/1 shutdown\nvlan 100 name cofferdam-b");
+    assert_eq!(it.prompt(), "leaf1 [standalone: master] (config) # ");
+    it.quiet("interface port-channel 5\nexit\ninterface ethernet 1/2 channel-group 5 mode active\ninterface port-channel 5 switchport access vlan 200");
+    assert_eq!(it.device.carries("Eth1/2"), carried(200, []));
+    it.has(
+        "show running-config",
+        "   interface ethernet 1/1 switchport trunk allowed-vlan none\n   interface ethernet 1/1 switchport trunk allowed-vlan add 200\n",
+    );
+    it.has("show running-config", "   vlan 100 name \"cofferdam-b\"\n");
+    it.quiet("configuration write\nno interface port-channel 5\nno vlan 200");
+    it.has("show configuration", "channel-group 5 mode active");
+    assert_eq!(it.device.running().ports["Eth1/2"].group, None);
 }

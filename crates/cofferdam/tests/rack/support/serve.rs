@@ -18,11 +18,13 @@ pub struct Setting {
     pub port: u16,
     pub config: Option<PathBuf>,
     pub database_url: Option<String>,
+    /// What else is in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setting {
     pub fn new(state_dir: &Path) -> Self {
-        Self { state_dir: state_dir.to_owned(), port: super::free_port(16_000, 4_000), config: None, database_url: None }
+        Self { state_dir: state_dir.to_owned(), port: super::free_port(16_000, 4_000), config: None, database_url: None, environment: Vec::new() }
     }
 
     /// The command, with nothing of the caller's own settings.
@@ -32,6 +34,7 @@ impl Setting {
             command.env_remove(name);
         }
         command.arg("serve").arg("--state-dir").arg(&self.state_dir).args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.envs(self.environment.iter().cloned());
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

@@ -71,7 +71,7 @@ impl Os for HpeComware {
         group("Bridge-Aggregation", &["bagg"]),
     ];
     const ODD: &'static [&'static str] =
-        &["port hybrid", "voice-vlan", "voice vlan", "port private-vlan", "qinq", "vlan mapping", "xconnect", "service-instance"];
+        &["voice-vlan", "voice vlan", "port private-vlan", "qinq", "vlan mapping", "xconnect", "service-instance"];
     const NO: &'static str = "undo";
     const EXIT: &'static str = "quit";
     const MEMBERS_TELL: bool = false;
@@ -83,6 +83,10 @@ impl Os for HpeComware {
     fn line(&self, link: &mut Link, line: &str) {
         if line == "link-aggregation mode dynamic" {
             link.protocol = Some(LagProtocol::Lacp);
+        }
+        // It goes with the link type that it belongs to.
+        if line.starts_with("port hybrid") {
+            link.residue.push(line.to_owned());
         }
         link_type::line::<Self>(&SPELLING, link, line);
     }
@@ -223,6 +227,7 @@ return
         assert_eq!(mode(6), foreign("port link-type hybrid; port hybrid vlan 20 untagged"));
         assert_eq!(mode(7), foreign("access VLAN 1; qinq enable"));
         assert_eq!(mode(8), SeenMode::Known(PortMode::Trunk { native: Some(v(1)), tagged: BTreeSet::new() }));
+        assert!(seen.carried.contains(&v(20)));
         let group = PortMode::Trunk { native: Some(v(10)), tagged: [v(1), v(20), v(21)].into() };
         assert_eq!(seen.mode("Bridge-Aggregation5"), &SeenMode::Known(group));
         assert_eq!(seen.ports.len(), 10);
@@ -246,7 +251,7 @@ return
         );
         assert_eq!(
             set(&HpeComware, port, trunk(&[5, 6, 9]), foreign("port link-type hybrid; port hybrid vlan 20 untagged")).join("|"),
-            "interface GigabitEthernet1/0/1|shutdown|undo port hybrid vlan 20 untagged|port link-type access|undo port access vlan|port link-type \
+            "interface GigabitEthernet1/0/1|shutdown|port link-type access|undo port access vlan|port link-type \
              trunk|undo port trunk permit vlan 1|port trunk permit vlan 5 to 6 9|port trunk pvid vlan 1|undo shutdown|quit"
         );
         assert_eq!(

@@ -34,8 +34,9 @@ impl Os for HuaweiVrp {
         enable: None,
         enter: &["system-view"],
         commit: &["commit"],
-        discard: &["clear configuration candidate"],
-        leave: &["return"],
+        // Given up on leaving, in any case: so each line is looked at before the next one that depends on it.
+        discard: &[],
+        leave: &["clear configuration candidate", "return"],
         save: &["save"],
         answers: &[("uncommitted configuration", "n"), ("[y/n", "y"), ("[y(yes)/n(no)", "y")],
         refusals: &["error:", "failed to commit", "commit failed"],
@@ -59,7 +60,7 @@ impl Os for HuaweiVrp {
         group("Eth-Trunk", &[]),
     ];
     const ODD: &'static [&'static str] =
-        &["port hybrid", "port vlan-stacking", "port vlan-mapping", "qinq", "voice-vlan", "port mux-vlan", "port private-vlan"];
+        &["port vlan-stacking", "port vlan-mapping", "qinq", "voice-vlan", "port mux-vlan", "port private-vlan"];
     const NO: &'static str = "undo";
     const EXIT: &'static str = "quit";
     const MEMBERS_TELL: bool = false;
@@ -72,6 +73,10 @@ impl Os for HuaweiVrp {
     fn line(&self, link: &mut Link, line: &str) {
         if line.starts_with("mode lacp") {
             link.protocol = Some(LagProtocol::Lacp);
+        }
+        // It goes with the link type that it belongs to.
+        if line.starts_with("port hybrid") {
+            link.residue.push(line.to_owned());
         }
         link_type::line::<Self>(&SPELLING, link, line);
     }

@@ -150,7 +150,10 @@ impl Link {
         if self.shut || self.routed || self.group.is_some() {
             return BTreeSet::new();
         }
-        let named = self.odd.iter().chain(&self.residue).filter_map(|it| blocks::vlans(it.rsplit(' ').next()?));
+        let named = self.odd.iter().chain(&self.residue).filter_map(|it| {
+            let list = it.rsplit_once("vlan ").map_or(it.as_str(), |(_, list)| list);
+            blocks::vlans(list.trim_end_matches(" untagged").trim_end_matches(" tagged"))
+        });
         let mut out: BTreeSet<VlanId> = named.flatten().collect();
         match (&self.mode, &self.allowed) {
             (Mode::Trunk, Some(allowed)) => out.extend(allowed),
@@ -350,6 +353,12 @@ impl<T: Os> Family for T {
             render(self, &mut out, change, &around)?;
         }
         Ok(out)
+    }
+
+    fn awaits(&self, line: &str) -> bool {
+        // Lines that leave blocks that were never entered leave configuring first, and then the session.
+        let begins = ["interface ", "vlan ", "router ", "evpn"].iter().any(|it| line.starts_with(it));
+        begins || super::opens(line)
     }
 
     fn port_name(&self, spelled: &str) -> String {

@@ -350,7 +350,8 @@ impl Port {
         let mode = match (self.lag, self.has_switching) {
             (Some(lag), false) if self.units.is_empty() => PortMode::Member { lag },
             (Some(lag), _) => return SeenMode::Foreign(format!("in {lag} and with a unit of its own")),
-            (None, false) => return SeenMode::Foreign("no switching configured".into()),
+            // It passes nothing; a trunk without a VLAN cannot be committed.
+            (None, false) => PortMode::tagged([]),
             (None, true) if self.is_trunk == Some(true) => {
                 // Untagged frames of a native VLAN that is no member are dropped.
                 let native = self.native.filter(|it| self.members.contains(it));
@@ -492,6 +493,7 @@ fn set_port(port: &str, mode: &PortMode, seen: &SeenMode, isolation: VlanId, out
                 out.push(format!("set {path} disable"));
             }
         }
+        PortMode::Trunk { native: None, tagged } if tagged.is_empty() => out.push(format!("delete {switching}")),
         PortMode::Trunk { native, tagged } => {
             out.push(format!("set {switching} interface-mode trunk"));
             let members: BTreeSet<VlanId> = tagged.iter().chain(native).copied().collect();
@@ -524,9 +526,11 @@ fn wipe(port: &str, why: &str, out: &mut Vec<String>) {
 fn uplink(port: &str, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>, seen: &SeenMode, isolation: VlanId, out: &mut Vec<String>) {
     let switching = format!("interfaces {port} unit 0 family ethernet-switching");
     let SeenMode::Known(PortMode::Trunk { native, tagged }) = seen else {
-        let mode = PortMode::Trunk { native: None, tagged: add.clone() };
-        return set_port(port, &mode, seen, isolation, out);
+        return set_port(port, &PortMode::tagged(add.iter().copied()), seen, isolation, out);
     };
+    if tagged.is_empty() && native.is_none() {
+        return set_port(port, &PortMode::tagged(add.iter().copied()), seen, isolation, out);
+    }
     if remove.is_empty() {
         out.extend(vlan_ranges(add).iter().map(|it| format!("set {switching} vlan members {it}")));
         return;
@@ -534,6 +538,9 @@ fn uplink(port: &str, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>, seen: &
     // A VLAN may be one of a range or of `all`: the list is written anew, in the same commit.
     let native = native.filter(|it| !remove.contains(it));
     let keep: BTreeSet<VlanId> = tagged.iter().chain(&native).chain(add).filter(|it| !remove.contains(it)).copied().collect();
+    if keep.is_empty() {
+        return set_port(port, &PortMode::tagged([]), seen, isolation, out);
+    }
     out.push(format!("delete {switching} vlan members"));
     out.extend(vlan_ranges(&keep).iter().map(|it| format!("set {switching} vlan members {it}")));
 }

@@ -83,7 +83,7 @@ fn reads_a_configuration() {
     assert_eq!(*seen.mode("ge-0/0/7"), SeenMode::Foreign("written by interface-range servers member ge-0/0/7".into()));
     assert_eq!(*seen.mode("ge-0/0/8"), SeenMode::Foreign("written by the pattern of interface-range servers".into()));
     assert_eq!(*seen.mode("ge-0/0/10"), SeenMode::Foreign("access VLAN 50, shut".into()));
-    assert_eq!(*seen.mode("xe-0/1/0"), SeenMode::Foreign("no switching configured".into()));
+    assert_eq!(*seen.mode("xe-0/1/0"), SeenMode::Known(PortMode::tagged([])));
     assert!(seen.ports.contains_key("et-0/0/48:1"));
     assert!(!seen.ports.keys().any(|it| it.starts_with("irb") || it.starts_with("vme") || it.contains('.')));
     assert_eq!(*seen.mode("ae0"), trunk(0, &[]));

@@ -2,8 +2,9 @@
 //!
 //! Source: MLNX-OS User Manual for Ethernet, chapters "VLANs" (`switchport mode`, `switchport {hybrid, trunk} allowed-vlan`), "Link
 //! Aggregation Group", "Configuration Management". The configuration names the interface in each line, `interface ethernet 1/1 switchport mode
-//! trunk`, and leaves out ports that are as they were delivered: access ports in VLAN 1, up. Trunks drop untagged frames; a trunk with an
-//! untagged VLAN is the mode `hybrid`, whose access VLAN is the untagged one.
+//! trunk`, and leaves out ports that are as they were delivered: access ports in VLAN 1, up. All else that it shows, and LLDP, calls them
+//! `Eth1/1` and `Po5`. Trunks drop untagged frames; a trunk with an untagged VLAN is the mode `hybrid`, whose access VLAN is the untagged
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use crate::switch::wanted::VlanSeen;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MellanoxMlnxos;
 
-const SPELLING: Spelling = Spelling { allowed: "switchport trunk allowed-vlan", group: "port-channel ", ..CISCO };
+const SPELLING: Spelling = Spelling { allowed: "switchport trunk allowed-vlan", group: "Po", ..CISCO };
 
 /// The list of a hybrid port's tagged VLANs.
 const HYBRID: &str = "switchport hybrid allowed-vlan";
@@ -56,9 +57,10 @@ impl Os for MellanoxMlnxos {
         harmless: &["warning:"],
         commit_seconds: 60,
     };
-    const SHOW: &'static [&'static str] = &["show running-config", "show interfaces status"];
-    const SAVED: &'static [&'static str] = &["show configuration", "show interfaces status"];
-    const KINDS: &'static [Kind] = &[port("ethernet ", &["", "e"]), group("port-channel ", &[]), group("mlag-port-channel ", &["mpo"])];
+    const SHOW: &'static [&'static str] = &["show running-config", "show interfaces ethernet status"];
+    const SAVED: &'static [&'static str] = &["show configuration", "show interfaces ethernet status"];
+    const KINDS: &'static [Kind] =
+        &[port("Eth", &["ethernet", "e", ""]), group("Po", &["port-channel"]), group("Mpo", &["mlag-port-channel"])];
     const ODD: &'static [&'static str] = &["switchport voice", "switchport qinq", "switchport dot1q-tunnel", "mlag-channel-group"];
 
     fn interfaces<'a>(&self, block: &Block<'a>) -> (Vec<String>, Vec<&'a str>) {
@@ -119,6 +121,12 @@ impl Os for MellanoxMlnxos {
 
     fn description(&self, text: &str) -> String {
         format!("description \"{text}\"")
+    }
+
+    fn open(&self, name: &str) -> String {
+        let kinds = [("Eth", "ethernet"), ("Po", "port-channel"), ("Mpo", "mlag-port-channel")];
+        let found = kinds.iter().find_map(|(short, long)| Some((long, name.strip_prefix(short)?)));
+        found.map_or_else(|| format!("interface {name}"), |(kind, number)| format!("interface {kind} {number}"))
     }
 
     fn access(&self, out: &mut Vec<String>, vlan: VlanId, _around: &Around<'_>) {
@@ -218,11 +226,11 @@ Po5                    Up                          50G                     No-Ne
     #[test]
     fn a_configuration_is_read() {
         let seen = MellanoxMlnxos.parse(&[CONFIG.to_owned(), STATUS.to_owned()], site()).unwrap();
-        let mode = |port: u16| seen.mode(&format!("ethernet 1/{port}")).clone();
+        let mode = |port: u16| seen.mode(&format!("Eth1/{port}")).clone();
         assert_eq!(mode(1), SeenMode::Known(PortMode::Access(v(10))));
         assert_eq!(mode(2), SeenMode::Known(PortMode::Isolated));
         assert_eq!(mode(3), SeenMode::Known(PortMode::tagged([v(20), v(21)])));
-        assert_eq!(mode(4), SeenMode::Known(PortMode::Member { lag: "port-channel 5".to_owned() }));
+        assert_eq!(mode(4), SeenMode::Known(PortMode::Member { lag: "Po5".to_owned() }));
         assert_eq!(mode(5), mode(4));
         assert_eq!(mode(6), SeenMode::Known(PortMode::Trunk { native: Some(v(10)), tagged: [v(20)].into() }));
         assert_eq!(mode(7), foreign("routed"));
@@ -230,9 +238,9 @@ Po5                    Up                          50G                     No-Ne
         let SeenMode::Known(PortMode::Trunk { native: None, tagged }) = mode(9) else { panic!("{:?}", mode(9)) };
         assert_eq!(tagged.len(), 4094);
         assert_eq!(mode(10), SeenMode::Known(PortMode::Access(v(1))));
-        assert_eq!(seen.mode("port-channel 5"), &SeenMode::Known(PortMode::Trunk { native: Some(v(1)), tagged: [v(21)].into() }));
+        assert_eq!(seen.mode("Po5"), &SeenMode::Known(PortMode::Trunk { native: Some(v(1)), tagged: [v(21)].into() }));
         assert_eq!(seen.ports.len(), 11);
-        assert_eq!((seen.lags["port-channel 5"].protocol, seen.lags["port-channel 5"].is_ours), (Some(LagProtocol::Static), true));
+        assert_eq!((seen.lags["Po5"].protocol, seen.lags["Po5"].is_ours), (Some(LagProtocol::Static), true));
         let names: Vec<_> = seen.vlans.iter().map(|(vlan, it)| (vlan.get(), it.name.as_deref())).collect();
         assert_eq!(names, [(10, Some("cofferdam-a")), (20, None), (21, None)]);
     }
@@ -241,20 +249,20 @@ Po5                    Up                          50G                     No-Ne
     fn changes_are_rendered() {
         let trunk = |ids: &[u16]| PortMode::tagged(ids.iter().map(|it| v(*it)));
         assert_eq!(
-            set(&MellanoxMlnxos, "ethernet 1/1", PortMode::Isolated, SeenMode::Known(trunk(&[5, 6]))).join("|"),
+            set(&MellanoxMlnxos, "Eth1/1", PortMode::Isolated, SeenMode::Known(trunk(&[5, 6]))).join("|"),
             "interface ethernet 1/1|shutdown|switchport mode access|switchport access vlan 4000|exit"
         );
         assert_eq!(
-            set(&MellanoxMlnxos, "ethernet 1/1", PortMode::Trunk { native: Some(v(5)), tagged: [v(6), v(8)].into() }, foreign("routed"))
+            set(&MellanoxMlnxos, "Eth1/1", PortMode::Trunk { native: Some(v(5)), tagged: [v(6), v(8)].into() }, foreign("routed"))
                 .join("|"),
             "interface ethernet 1/1|shutdown|switchport|switchport mode hybrid|switchport access vlan 5|switchport hybrid allowed-vlan \
              none|switchport hybrid allowed-vlan add 6|switchport hybrid allowed-vlan add 8|no shutdown|exit"
         );
         assert_eq!(
-            set(&MellanoxMlnxos, "ethernet 1/1", trunk(&[7]), SeenMode::Known(trunk(&[5]))).join("|"),
+            set(&MellanoxMlnxos, "Eth1/1", trunk(&[7]), SeenMode::Known(trunk(&[5]))).join("|"),
             "interface ethernet 1/1|switchport trunk allowed-vlan remove 5|switchport trunk allowed-vlan add 7|no shutdown|exit"
         );
-        let describe = Change::Describe { port: "ethernet 1/1".into(), text: "cofferdam node 1".into() };
+        let describe = Change::Describe { port: "Eth1/1".into(), text: "cofferdam node 1".into() };
         assert_eq!(
             lines(&MellanoxMlnxos, describe, &SwitchSeen::default()).join("|"),
             "interface ethernet 1/1|description \"cofferdam node 1\"|exit"
@@ -263,7 +271,7 @@ Po5                    Up                          50G                     No-Ne
 
     #[test]
     fn what_is_rendered_reads_back() {
-        reads_back(&MellanoxMlnxos, "ethernet 1/1", "port-channel 5", indented);
+        reads_back(&MellanoxMlnxos, "Eth1/1", "Po5", indented);
         let one_by_one = |lines: &[String]| {
             let mut at = String::new();
             let mut out = String::new();
@@ -277,8 +285,8 @@ Po5                    Up                          50G                     No-Ne
             }
             out
         };
-        reads_back(&MellanoxMlnxos, "ethernet 1/1", "port-channel 5", one_by_one);
-        for (spelled, name) in [("Eth1/7", "ethernet 1/7"), ("1/7/2", "ethernet 1/7/2"), ("Po5", "port-channel 5"), ("mgmt0", "mgmt0")] {
+        reads_back(&MellanoxMlnxos, "Eth1/1", "Po5", one_by_one);
+        for (spelled, name) in [("ethernet 1/7", "Eth1/7"), ("1/7/2", "Eth1/7/2"), ("port-channel 5", "Po5"), ("mgmt0", "mgmt0")] {
             assert_eq!(MellanoxMlnxos.port_name(spelled), name);
         }
         survives_garbage(&MellanoxMlnxos);

@@ -27,7 +27,7 @@ const DIALECT: Dialect = Dialect {
     leave: &[],
     save: &["save startup"],
     answers: &[("Are you sure?", "y")],
-    refusals: &["error:", "parsing error", "unknown token", "failed", "permission denied", "access denied", "locked by"],
+    refusals: &["error:", "parsing error", "unknown token", "failed", "permission denied", "access denied", "locked by", "no such file"],
     harmless: &["warning:"],
     commit_seconds: 180,
 };
@@ -51,18 +51,22 @@ impl Family for NokiaSrl {
     }
 
     fn show(&self, _site: Site<'_>) -> Vec<String> {
-        vec!["info from running / | as json".into(), "info from state / interface * oper-state | as json".into()]
+        vec!["info from running / | as json".into(), "info from state / interface * admin-state | as json".into()]
     }
 
     fn show_saved(&self, _site: Site<'_>) -> Vec<String> {
-        vec!["bash cat /etc/opt/srlinux/config.json".into(), "info from state / interface * oper-state | as json".into()]
+        // There is no datastore of what the next start comes back to, only the file.
+        vec!["bash cat /etc/opt/srlinux/config.json".into()]
     }
 
     fn parse(&self, answers: &[String], site: Site<'_>) -> Result<SwitchSeen, String> {
-        let [config, states] = answers else { return Err(format!("{} answers to two commands", answers.len())) };
-        let config = paths(config)?;
-        let states = paths(states)?;
-        Ok(seen(&config, &states, site.isolation))
+        match answers {
+            [config, states] => Ok(seen(&paths(config)?, &paths(states)?, site.isolation)),
+            // A switch that was never saved has no file, or nothing in it.
+            [saved] if saved.lines().all(|it| it.trim().is_empty() || it.starts_with("--{")) => Ok(SwitchSeen::default()),
+            [saved] => Ok(seen(&paths(saved)?, &[], site.isolation)),
+            _ => Err(format!("{} answers to two commands", answers.len())),
+        }
     }
 
     fn render(&self, changes: &[Change], seen: &SwitchSeen, site: Site<'_>) -> Result<Vec<String>, String> {
@@ -95,7 +99,9 @@ fn vlan_of(instance: &str) -> Option<VlanId> {
 /// A configuration as paths, each with its value as the last word: from JSON, or from `set / …` lines.
 fn paths(answer: &str) -> Result<Vec<Vec<String>>, String> {
     let mut lines: Vec<&str> = answer.lines().skip_while(|it| !it.starts_with('{')).collect();
-    while lines.last().is_some_and(|it| !it.starts_with('}') && !(lines.len() == 1 && it.trim_end().ends_with('}'))) {
+    // The JSON may be one line.
+    let ends = |line: &str, is_only: bool| line.starts_with('}') || is_only && line.trim_end().ends_with('}');
+    while lines.last().is_some_and(|it| !ends(it, lines.len() == 1)) {
         lines.pop();
     }
     let mut out = Vec::new();

@@ -6,10 +6,10 @@ use super::*;
 
 const STATES: &str = r#"{
   "interface": [
-    {"name": "ethernet-1/1", "oper-state": "up"},
-    {"name": "ethernet-1/2", "oper-state": "down"},
-    {"name": "ethernet-1/9", "oper-state": "down"},
-    {"name": "mgmt0", "oper-state": "up"}
+    {"name": "ethernet-1/1", "admin-state": "enable"},
+    {"name": "ethernet-1/2", "admin-state": "disable"},
+    {"name": "ethernet-1/9", "admin-state": "disable"},
+    {"name": "mgmt0", "admin-state": "enable"}
   ]
 }
 --{ + running }--[  ]--"#;
@@ -114,7 +114,7 @@ fn reads_the_saved_file() {
         ],
     });
     for text in [serde_json::to_string_pretty(&file).unwrap(), file.to_string()] {
-        let seen = read(&format!("{text}\n--{{ + running }}--[  ]--"));
+        let seen = NokiaSrl.parse(&[format!("{text}\n--{{ + running }}--[  ]--")], site()).unwrap();
         assert_eq!(*seen.mode("ethernet-1/1"), trunk(5, &[101]));
         assert_eq!(seen.vlans[&vlan(101)].vni, Vni::new(7));
         assert_eq!(seen.vlans[&vlan(101)].name.as_deref(), Some("cofferdam-b"));
@@ -123,6 +123,8 @@ fn reads_the_saved_file() {
 
 #[test]
 fn what_is_no_configuration_is_an_error() {
+    assert_eq!(NokiaSrl.parse(&["\n--{ + running }--[  ]--\n".into()], site()).unwrap(), SwitchSeen::default());
+    assert!(NokiaSrl.parse(&["cat: strange".into()], site()).is_err());
     for bad in ["", "Error: no", "{", "--{ + running }--[  ]--", "cat: no such file"] {
         assert!(NokiaSrl.parse(&[bad.into(), STATES.into()], site()).is_err(), "{bad}");
         assert!(NokiaSrl.parse(&[CONFIG.into(), bad.into()], site()).is_err(), "{bad}");
@@ -297,6 +299,7 @@ proptest! {
     fn nothing_makes_it_panic(text in "(?s).{0,300}", lines in proptest::collection::vec(
         "set / (interface|network-instance|tunnel-interface) (ethernet-1/1|mac-vrf-[0-9]{1,5}|[ -~]{0,9}) [ -~]{0,40}", 0..20)) {
         _ = NokiaSrl.parse(&[text.clone(), text.clone()], site());
+        _ = NokiaSrl.parse(std::slice::from_ref(&text), site());
         _ = NokiaSrl.parse(&[format!("{}\n{text}", lines.join("\n")), STATES.to_owned()], site());
     }
 }

@@ -154,15 +154,20 @@ impl Session {
         let until = Instant::now() + patience.whole;
         self.send(lines, until).await?;
         let wanted = lines.len();
-        self.wait(until, patience.quiet, patience.doing, move |it| it.is_prompt(&it.screen.last()) && it.answers().len() > wanted).await?;
+        let heard = self
+            .wait(until, patience.quiet, patience.doing, move |it| it.is_prompt(&it.screen.last()) && it.answers().len() > wanted)
+            .await;
         let answers = self.answers();
-        for (line, answer) in lines.iter().zip(&answers) {
+        // After a refused line the ones on their way may lead anywhere, such as out of the session.
+        let known = if heard.is_ok() { lines.len() } else { answers.len().saturating_sub(1) };
+        for (line, answer) in lines.iter().zip(&answers).take(known) {
             let answer = self.without_echo(answer, lines);
             let without = || receipt.filter(|receipt| !answer.iter().any(|it| it.contains(receipt))).map(|_| words(answer));
             if let Some(words) = self.refused(answer).or_else(without) {
                 return Ok(Err(Refusal { line: (*line).trim().to_owned(), words }));
             }
         }
+        heard?;
         // What follows the last prompt belongs to it; there is nothing, or the count of prompts was wrong.
         Ok(Ok(()))
     }

@@ -20,6 +20,8 @@ const LOG_IN: Duration = Duration::from_secs(15);
 const SHOW: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(15));
 /// A chunk of lines, and in addition for each line.
 const CHUNK: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
+/// How long a switch that has refused a change may take to forget it and to leave its configuration; then the session is ended instead.
+const GIVE_UP: Duration = Duration::from_secs(8);
 /// How long a call waits for the one before it.
 const TURN: Duration = Duration::from_secs(600);
 /// How many lines, and bytes, are on their way at once: terminals of old switches keep little that was typed ahead.
@@ -148,7 +150,7 @@ impl CliSwitch {
             Err(refused @ SwitchError::Rejected { .. }) => refused,
             Err(lost) => return Err(lost),
         };
-        if let Err(error) = self.leave(session, dialect.discard, commit).await {
+        if let Err(error) = self.leave(session, dialect.discard, GIVE_UP).await {
             tracing::debug!(switch.name = %self.config.name, %error, "it did not give up the refused change in an orderly way");
         }
         Err(refused)
@@ -160,14 +162,15 @@ impl CliSwitch {
             // A word of complaint is none about the change; whether it was left is seen next.
             session.lines(&[line], None, patience).await?.ok();
         }
-        session.settle(Patience { whole: CHUNK.0, quiet: CHUNK.0, ..patience }).await
+        let whole = whole.min(CHUNK.0);
+        session.settle(Patience { whole, quiet: whole, ..patience }).await
     }
 
     async fn configure(&self, session: &mut Session, lines: &[String], commit: Duration) -> Result<(), SwitchError> {
         let dialect = *self.family.dialect();
         for chunk in chunks(lines, &dialect, |line| self.family.awaits(line)) {
             let whole = CHUNK.0 + CHUNK.1 * u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let patience = Patience { whole, quiet: whole, doing: "changing its configuration" };
+            let patience = Patience { whole, quiet: CHUNK.0, doing: "changing its configuration" };
             session.lines(&chunk, self.family.receipt(), patience).await?.map_err(|it| self.refused(&it))?;
         }
         self.run(session, dialect.commit, commit, "committing").await

@@ -193,10 +193,8 @@ impl Client {
         let codec: ProstCodec<SubscribeRequest, SubscribeResponse> = ProstCodec::default();
         let mut grpc = self.grpc().await?;
         // The call lasts as long as our side of it.
-        let questions = futures_util::StreamExt::chain(
-            futures_util::stream::iter([message]),
-            futures_util::stream::pending::<SubscribeRequest>(),
-        );
+        let questions =
+            futures_util::StreamExt::chain(futures_util::stream::iter([message]), futures_util::stream::pending::<SubscribeRequest>());
         let path = PathAndQuery::from_static("/gnmi.gNMI/Subscribe");
         let answer = grpc.streaming(self.request(questions), path, codec).await.map_err(|status| self.refused(&status, doing))?;
         Ok(answer.into_inner())

@@ -11,6 +11,7 @@ mod tests;
 mod values;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,15 +23,15 @@ use self::proto::{
     SubscribeRequest, Subscription, SubscriptionList,
 };
 use super::cli::switch::complete;
-use super::openconfig::{self, FACTS, edits, instance};
-use super::plan::plan;
-use super::{Ensured, Facts, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
+use super::openconfig::{self, FACTS, asked, edits, instance};
+use super::plan::{Change, plan};
+use super::{Ensured, Facts, PortMode, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
 use crate::Fut;
 
 /// Until it said what it can.
 const CONNECT: Duration = Duration::from_secs(15);
 /// Reading all there is to read.
-const READ: Duration = Duration::from_secs(60);
+const READ: Duration = Duration::from_secs(25);
 /// Making a change.
 const WRITE: Duration = Duration::from_secs(180);
 /// How long a call waits for the one before it.
@@ -48,6 +49,8 @@ pub(in crate::switch) struct Gnmi {
     target: Arc<Target>,
     /// Kept between calls, made again after any trouble. Locked during a call: one at a time.
     session: tokio::sync::Mutex<Option<Session>>,
+    /// Whether the last change ended in trouble. What is in force by it was perhaps not kept for a restart, which nobody can see.
+    is_unsure: AtomicBool,
 }
 
 impl Gnmi {
@@ -55,7 +58,7 @@ impl Gnmi {
     /// `Config`: the endpoint, a certificate or the login is not one.
     pub(in crate::switch) fn new(config: SwitchConfig) -> Result<Self, SwitchError> {
         let target = Arc::new(Target::of(&config)?);
-        Ok(Self { config, target, session: tokio::sync::Mutex::new(None) })
+        Ok(Self { config, target, session: tokio::sync::Mutex::new(None), is_unsure: AtomicBool::new(false) })
     }
 
     async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Session>>, SwitchError> {
@@ -137,15 +140,24 @@ impl Gnmi {
 
     async fn change(&self, session: &Session, wanted: &SwitchWanted, before: SwitchSeen) -> Result<Ensured, SwitchError> {
         let plan = plan(wanted, &before, &FACTS, self.config.isolation_vlan).map_err(|reason| self.rejected(reason))?;
-        if plan.changes.is_empty() {
+        let changes = match plan.changes {
+            none if none.is_empty() && self.is_unsure.load(Ordering::Relaxed) => again(wanted, &before),
+            changes => changes,
+        };
+        if changes.is_empty() {
             return Ok(Ensured { after: before.clone(), before, committed: false });
         }
-        let edits = edits(&plan.changes, &before, self.config.isolation_vlan).map_err(|reason| self.rejected(reason))?;
+        let edits = edits(&changes, &before, self.config.isolation_vlan).map_err(|reason| self.rejected(reason))?;
         let message = values::request(&edits, instance(&self.config.bridge), session.encoding);
         let until = Instant::now() + WRITE;
-        let done: Option<SetResponse> = session.client.call("/gnmi.gNMI/Set", message, until, "changing its configuration").await?;
-        if done.is_none() {
-            return Err(self.rejected("changing its configuration: it has no such thing".into()));
+        let doing = "changing its configuration";
+        let done: Result<Option<SetResponse>, _> = session.client.call("/gnmi.gNMI/Set", message, until, doing).await;
+        self.is_unsure.store(!matches!(done, Ok(Some(_))), Ordering::Relaxed);
+        match done {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(self.rejected(asked(&format!("{doing}: it has no such thing"), &changes))),
+            Err(SwitchError::Rejected { reason, .. }) => return Err(self.rejected(asked(&reason, &changes))),
+            Err(error) => return Err(error),
         }
         let after = self.read(session).await?;
         Ok(Ensured { before, after, committed: true })
@@ -180,6 +192,18 @@ impl Gnmi {
             }
         }
     }
+}
+
+/// All that is wanted and is so, said once more.
+fn again(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<Change> {
+    let is_so = |port: &str, mode: &PortMode| matches!(seen.mode(port), SeenMode::Known(known) if known == mode);
+    let ports = wanted.ports.iter().filter(|(port, it)| is_so(port, &it.mode)).map(|(port, it)| Change::SetPort {
+        port: port.clone(),
+        mode: it.mode.clone(),
+        seen: seen.mode(port).clone(),
+    });
+    let vlans = wanted.vlans.iter().filter(|(vlan, it)| seen.vlans.get(vlan).and_then(|seen| seen.name.as_ref()) == Some(&it.name));
+    ports.chain(vlans.map(|(vlan, it)| Change::AddVlan { vlan: *vlan, name: it.name.clone() })).collect()
 }
 
 impl Switch for Gnmi {

@@ -129,7 +129,8 @@ fn switched(vlans: &Switched) -> Value {
     match vlans {
         Switched::Access(vlan) => json!({"interface-mode": "ACCESS", "access-vlan": vlan.get()}),
         Switched::Trunk { native, list } => {
-            let list: Vec<Value> = trunk_vlans(list).into_iter().map(|it| it.map_or_else(|range| json!(range), |vlan| json!(vlan))).collect();
+            let list: Vec<Value> =
+                trunk_vlans(list).into_iter().map(|it| it.map_or_else(|range| json!(range), |vlan| json!(vlan))).collect();
             let mut out = json!({"interface-mode": "TRUNK", "trunk-vlans": list});
             if let Some(native) = native {
                 out["native-vlan"] = json!(native.get());
@@ -146,8 +147,7 @@ fn switched(vlans: &Switched) -> Value {
 pub(super) fn merge(tree: &mut Value, notifications: &[Notification]) -> Result<(), String> {
     for notification in notifications {
         for update in &notification.update {
-            let steps: Vec<&PathElem> =
-                notification.prefix.iter().chain(&update.path).flat_map(|it| &it.elem).take(LONGEST).collect();
+            let steps: Vec<&PathElem> = notification.prefix.iter().chain(&update.path).flat_map(|it| &it.elem).take(LONGEST).collect();
             let Some(value) = update.val.as_ref().and_then(|it| it.value.as_ref()) else { continue };
             put(tree, &steps, unwrapped(bare(plain(value)?), &steps));
         }
@@ -209,7 +209,7 @@ fn put(tree: &mut Value, steps: &[&PathElem], value: Value) {
     let is_it = |it: &Value| {
         step.key.iter().all(|(key, wanted)| match it.get(key) {
             Some(Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == *wanted,
+            Some(other) => format!("{other}") == *wanted,
             None => false,
         })
     };

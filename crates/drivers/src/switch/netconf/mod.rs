@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use self::session::Session;
 use super::cli::switch::complete;
-use super::openconfig::{self, edits, instance};
+use super::openconfig::{self, asked, edits, instance};
 use super::plan::{Plan, plan};
 use super::{Ensured, Facts, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
 use crate::Fut;
@@ -26,7 +26,7 @@ use crate::transport::ssh::SshTarget;
 /// Until both have said hello.
 const LOG_IN: Duration = Duration::from_secs(15);
 /// Reading all there is to read.
-const READ: Duration = Duration::from_secs(60);
+const READ: Duration = Duration::from_secs(25);
 /// From the lock to the end of it.
 const WRITE: Duration = Duration::from_secs(300);
 /// How long the switch waits for the confirmation, in seconds; longer than we take to read it back.
@@ -201,10 +201,14 @@ async fn change(
         let call = format!(
             "<edit-config><target><{target}/></target><default-operation>merge</default-operation>{rollback}{content}</edit-config>"
         );
-        session.call(&call, until, "changing its configuration").await?;
-        if target == "candidate" {
-            commit(session, config, wanted, &before, until).await?;
-        }
+        let done = match session.call(&call, until, "changing its configuration").await {
+            Ok(_) if target == "candidate" => commit(session, config, wanted, &before, until).await,
+            other => other.map(drop),
+        };
+        done.map_err(|error| match error {
+            SwitchError::Rejected { reason, .. } => rejected(asked(&reason, &plan.changes)),
+            other => other,
+        })?;
     }
     if session.can("startup:1.0") {
         let call = "<copy-config><target><startup/></target><source><running/></source></copy-config>";

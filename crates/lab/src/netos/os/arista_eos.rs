@@ -230,8 +230,9 @@ impl Flavour for Eos {
     fn said(&self, what: Do, number: u32) -> String {
         match (what, number) {
             (Do::Width, _) => format!("Width set to {number} columns."),
-            (_, 0) => "Pagination disabled.".to_owned(),
-            _ => format!("Pagination set to {number} lines."),
+            (Do::PageLength, 0) => "Pagination disabled.".to_owned(),
+            (Do::PageLength, _) => format!("Pagination set to {number} lines."),
+            _ => String::new(),
         }
     }
 

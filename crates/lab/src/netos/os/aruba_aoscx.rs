@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::device::{Allowed, Config, Group, Membership, Mode, Port, Protocol, Rules, Vlan};
 use super::cli::{At, Cli, Do, Entry, Fault, Flavour, Outcome, Shown, number as number_of};
 use super::grammar::{self, Arg, Bad, Kind, Names};
-use super::text::{full_name, kept, pad, sections, vlan_lines};
+use super::text::{full_name, kept, pad, sections, unswitched, vlan_lines};
 use super::{Answer, Shape};
 
 /// Aruba AOS-CX.
@@ -240,6 +240,12 @@ impl Flavour for Cx {
             }
         });
         Ok(Answer::nothing())
+    }
+
+    fn after(&self, port: &mut Port, _before: &Port, what: Do) {
+        if what == Do::Leave {
+            *port = unswitched(port, Port::default());
+        }
     }
 
     fn settle(&self, config: &mut Config) {

@@ -121,10 +121,7 @@ impl Host {
                 Ran::ok("")
             }
             ["config", "diff", rest @ ..] => self.diff(rest),
-            ["config", "show", rest @ ..] => match form(rest) {
-                Ok((form, _)) => Ran::ok(printed(&self.applied(), if form == Form::Auto { Form::Yaml } else { form })),
-                Err(ran) => ran,
-            },
+            ["config", "show", rest @ ..] => self.config_show(rest),
             ["config", "revision" | "history", ..] => {
                 let last = lock(&self.shared).last;
                 Ran::ok(pretty(&json!({ last.to_string(): {"state": "applied"} }), 2))
@@ -238,6 +235,29 @@ impl Host {
             return Ran::ok(format!("applied_and_saved [rev_id: {revision}]\n"));
         }
         Ran::ok(format!("applied [rev_id: {revision}]\n"))
+    }
+
+    /// The applied configuration, or that of the revision that is asked for (`-r`).
+    fn config_show(&self, args: &[&str]) -> Ran {
+        let at = args.iter().position(|it| ["-r", "--rev", "--revision"].contains(it));
+        let revision = at.and_then(|at| args.get(at + 1)).copied().unwrap_or("applied");
+        let rest: Vec<&str> =
+            args.iter().enumerate().filter(|(nth, _)| at.is_none_or(|at| *nth != at && *nth != at + 1)).map(|(_, it)| *it).collect();
+        let form = match form(&rest) {
+            Ok((form, _)) => form,
+            Err(ran) => return ran,
+        };
+        let pending = || lock(&self.shared).pending.get(&self.user).map(|it| (it.revision.to_string(), it.tree.clone()));
+        let tree = match revision {
+            "applied" => self.applied(),
+            "startup" => model::object(&self.device.startup()),
+            "pending" => pending().map_or_else(|| self.applied(), |it| it.1),
+            other => match pending().filter(|it| it.0 == other) {
+                Some((_, tree)) => tree,
+                None => return error(format!("Error: Unknown revision: {other}")),
+            },
+        };
+        Ran::ok(printed(&tree, if form == Form::Auto { Form::Yaml } else { form }))
     }
 
     fn diff(&self, args: &[&str]) -> Ran {

@@ -8,7 +8,7 @@ use super::super::device::{Allowed, Config, Mode, Port, Protocol, Rules, Vlan};
 use super::Shape;
 use super::cli::{At, Cli, Do, Entry, Fault, Flavour, List, Shown, join};
 use super::grammar::{self, Bad, Kind, Names};
-use super::text::{full_name, kept, pad, sections};
+use super::text::{full_name, kept, pad, sections, unswitched};
 
 /// Dell OS10.
 pub(super) struct Os10;
@@ -194,11 +194,27 @@ impl Flavour for Os10 {
     }
 
     fn after(&self, port: &mut Port, before: &Port, what: Do) {
-        if matches!(what, Do::ModeAccess | Do::ModeTrunk | Do::NoMode) {
-            port.routed = false;
-            if port.mode != before.mode {
-                port.allowed = Allowed::Only(BTreeSet::new());
+        // A VLAN is untagged on a port or tagged there, not both.
+        if let (Some(native), Allowed::Only(list), false) = (before.native, &mut port.allowed, matches!(what, Do::Allow(_))) {
+            list.remove(&native);
+        }
+        match what {
+            Do::ModeAccess | Do::ModeTrunk | Do::NoMode => {
+                port.routed = false;
+                if port.mode != before.mode || before.routed {
+                    // Both modes have one and the same VLAN for untagged frames.
+                    if before.mode == Mode::Trunk {
+                        port.access = before.native.unwrap_or(1);
+                    }
+                    port.native = Some(port.access);
+                    port.allowed = Allowed::Only(BTreeSet::new());
+                }
             }
+            Do::Leave => *port = unswitched(port, Port { allowed: Allowed::Only(BTreeSet::new()), ..Port::default() }),
+            Do::Access => port.native = Some(port.access),
+            // On a trunk there is then none, else it is VLAN 1.
+            Do::NoAccess => port.native = (port.mode != Mode::Trunk).then_some(1),
+            _ => {}
         }
     }
 
@@ -208,11 +224,12 @@ impl Flavour for Os10 {
             if !vlans.contains(&port.access) {
                 port.access = 1;
             }
+            if port.native.is_some_and(|it| !vlans.contains(&it)) {
+                port.native = Some(1);
+            }
             if let Allowed::Only(list) = &mut port.allowed {
                 list.retain(|it| vlans.contains(it));
             }
-            // Untagged frames are in this one in both modes.
-            port.native = Some(port.access);
         }
     }
 
@@ -230,7 +247,7 @@ impl Flavour for Os10 {
 
     fn render(&self, config: &Config, _shown: Shown, port: Option<&str>) -> String {
         if let Some(name) = port {
-            return config.ports.get(name).map(|it| interface(name, it)).unwrap_or_default();
+            return config.ports.get(name).map(|it| interface(config, name, it)).unwrap_or_default();
         }
         let mut out = String::from("! Version 10.5.2.3\n! Last configuration change at Jan  05 10:00:00 2026\n!\nip vrf default\n!\n");
         out += "iscsi target port 860\niscsi target port 3260\n";
@@ -247,7 +264,7 @@ impl Flavour for Os10 {
         }
         let (groups, sockets): (Vec<&String>, Vec<&String>) = config.port_names().into_iter().partition(|it| self.is_group(it));
         for name in groups {
-            out += &config.ports.get(name).map(|it| interface(name, it) + "!\n").unwrap_or_default();
+            out += &config.ports.get(name).map(|it| interface(config, name, it) + "!\n").unwrap_or_default();
         }
         for begin in ["interface mgmt", "interface loopback"] {
             for (header, lines) in sections(config, begin) {
@@ -255,7 +272,7 @@ impl Flavour for Os10 {
             }
         }
         for name in sockets {
-            out += &config.ports.get(name).map(|it| interface(name, it) + "!\n").unwrap_or_default();
+            out += &config.ports.get(name).map(|it| interface(config, name, it) + "!\n").unwrap_or_default();
         }
         out + "snmp-server contact \"Contact Support\"\n!\ntelemetry\n"
     }
@@ -272,7 +289,7 @@ impl Flavour for Os10 {
     }
 }
 
-fn interface(name: &str, port: &Port) -> String {
+fn interface(config: &Config, name: &str, port: &Port) -> String {
     let mut out = format!("interface {name}\n");
     if !port.description.is_empty() {
         let quoted = if port.description.contains(' ') { format!("\"{}\"", port.description) } else { port.description.clone() };
@@ -292,11 +309,15 @@ fn interface(name: &str, port: &Port) -> String {
         if port.mode == Mode::Trunk {
             out += " switchport mode trunk\n";
         }
-        out += &format!(" switchport access vlan {}\n", port.access);
-        if let (Mode::Trunk, Allowed::Only(list)) = (port.mode, &port.allowed)
-            && !list.is_empty()
-        {
-            out += &format!(" switchport trunk allowed vlan {}\n", grammar::list(list));
+        let untagged = if port.mode == Mode::Trunk { port.native } else { Some(port.access) };
+        out += &untagged.map_or_else(|| " no switchport access vlan\n".to_owned(), |it| format!(" switchport access vlan {it}\n"));
+        let mut list: BTreeSet<u16> = match &port.allowed {
+            Allowed::All => config.vlans.keys().copied().collect(),
+            Allowed::Only(list) => list.clone(),
+        };
+        list.retain(|it| port.native != Some(*it));
+        if port.mode == Mode::Trunk && !list.is_empty() {
+            out += &format!(" switchport trunk allowed vlan {}\n", grammar::list(&list));
         }
     }
     out + &kept(&port.extra, " ")

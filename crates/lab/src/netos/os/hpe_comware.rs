@@ -279,7 +279,8 @@ impl Flavour for Comware {
         if let Some(name) = port {
             return format!("#\n{}#\nreturn", config.ports.get(name).map(|it| interface(config, name, it)).unwrap_or_default());
         }
-        let mut out = format!("#\n version 7.1.070, Release 3115P05\n#\n sysname {}\n#\n irf mac-address persistent timer\n", config.hostname);
+        let mut out =
+            format!("#\n version 7.1.070, Release 3115P05\n#\n sysname {}\n#\n irf mac-address persistent timer\n", config.hostname);
         out += " irf auto-update enable\n undo irf link-delay\n irf member 1 priority 1\n#\n lldp global enable\n#\n password-recovery enable\n#\n";
         out += &kept(config.extra.get("").map_or(&[], Vec::as_slice), " ");
         out += "vlan 1\n#\n";
@@ -374,7 +375,9 @@ fn interface(config: &Config, name: &str, port: &Port) -> String {
 }
 
 fn vlans(config: &Config) -> String {
-    let mut out = String::from("Brief information about all VLANs:\nSupported Minimum VLAN ID: 1\nSupported Maximum VLAN ID: 4094\nDefault VLAN ID: 1\nVLAN ID   Name                             Port\n");
+    let mut out = String::from(
+        "Brief information about all VLANs:\nSupported Minimum VLAN ID: 1\nSupported Maximum VLAN ID: 4094\nDefault VLAN ID: 1\nVLAN ID   Name                             Port\n",
+    );
     for (id, vlan) in &config.vlans {
         let is_in = |name: &&String| {
             let carried = config.carries(name, Comware::RULES);
@@ -393,7 +396,9 @@ fn vlans(config: &Config) -> String {
 }
 
 fn brief(config: &Config) -> String {
-    let mut out = String::from("Brief information on interfaces in bridge mode:\nLink: ADM - administratively down; Stby - standby\nSpeed: (a) - auto\nDuplex: (a)/A - auto; H - half; F - full\nType: A - access; T - trunk; H - hybrid\nInterface            Link Speed   Duplex Type PVID Description\n");
+    let mut out = String::from(
+        "Brief information on interfaces in bridge mode:\nLink: ADM - administratively down; Stby - standby\nSpeed: (a) - auto\nDuplex: (a)/A - auto; H - half; F - full\nType: A - access; T - trunk; H - hybrid\nInterface            Link Speed   Duplex Type PVID Description\n",
+    );
     for name in config.port_names() {
         let Some(port) = config.ports.get(name) else { continue };
         let (kind, vlan) = match port.mode {
@@ -402,7 +407,8 @@ fn brief(config: &Config) -> String {
             Mode::Hybrid => ("H", port.native.unwrap_or(1)),
         };
         let link = if port.up { "UP" } else { "ADM" };
-        out += format!("{} {} 1G(a)   F(a)   {kind}    {} {}", pad(short(name), 20), pad(link, 4), pad(vlan, 4), port.description).trim_end();
+        out +=
+            format!("{} {} 1G(a)   F(a)   {kind}    {} {}", pad(short(name), 20), pad(link, 4), pad(vlan, 4), port.description).trim_end();
         out += "\n";
     }
     out

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::device::{Allowed, Config, Group, Mode, Port, Protocol, Rules, Vlan};
 use super::cli::{Ask, At, Cli, Do, Entry, Fault, Flavour, List, Outcome, Shown, caret, join, last_word};
 use super::grammar::{self, Arg, Bad, Kind, Names};
-use super::text::{full_name, kept, pad, sections};
+use super::text::{full_name, kept, pad, sections, unswitched};
 use super::{Answer, Shape, Weight};
 
 /// Huawei VRP.
@@ -250,6 +250,9 @@ impl Flavour for Vrp {
         if matches!(what, Do::ModeAccess | Do::ModeTrunk | Do::ModeHybrid | Do::NoMode) && port.mode != before.mode {
             (port.access, port.native, port.allowed) = (1, Some(1), Allowed::Only([1].into()));
         }
+        if what == Do::Leave {
+            *port = unswitched(port, Port { allowed: Allowed::Only([1].into()), ..Port::default() });
+        }
     }
 
     fn fits(&self, port: &Port, what: Do) -> bool {
@@ -305,7 +308,8 @@ impl Flavour for Vrp {
         if let Some(name) = port {
             return format!("#\n{}#\nreturn", config.ports.get(name).map(|it| interface(config, name, it)).unwrap_or_default());
         }
-        let mut out = String::from("!Software Version V200R019C10SPC800\n!Last configuration was updated at 2026-01-05 10:00:00+00:00 by admin\n");
+        let mut out =
+            String::from("!Software Version V200R019C10SPC800\n!Last configuration was updated at 2026-01-05 10:00:00+00:00 by admin\n");
         out += &format!("#\nsysname {}\n#\ndevice board 17 board-type CE-MPUB\n#\n", config.hostname);
         let list: BTreeSet<u16> = config.vlans.keys().copied().filter(|it| *it != 1).collect();
         for piece in grammar::list_to(&list, 10) {
@@ -378,16 +382,18 @@ fn interface(config: &Config, name: &str, port: &Port) -> String {
     if port.protected {
         out += " port-isolate enable group 1\n";
     }
-    match config.groups.get(name).map(|it| it.protocol) {
-        Some(Some(_)) => out += " mode lacp-static\n",
-        Some(None) | None => {}
+    if config.groups.get(name).is_some_and(|it| it.protocol.is_some()) {
+        out += " mode lacp-static\n";
     }
     out + &kept(&port.extra, " ")
 }
 
 fn vlans(config: &Config) -> String {
     let rule = "-".repeat(80);
-    let mut out = format!("The total number of vlans is : {}\n{rule}\nU: Up;         D: Down;         TG: Tagged;         UT: Untagged;\n{rule}\n\nVID          Ports\n{rule}\n", config.vlans.len());
+    let mut out = format!(
+        "The total number of vlans is : {}\n{rule}\nU: Up;         D: Down;         TG: Tagged;         UT: Untagged;\n{rule}\n\nVID          Ports\n{rule}\n",
+        config.vlans.len()
+    );
     for id in config.vlans.keys() {
         let of = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
             let names = config.port_names().into_iter().filter(|it| config.ports.get(*it).is_some_and(|it| it.group.is_none()));
@@ -417,10 +423,13 @@ fn vlans(config: &Config) -> String {
 }
 
 fn brief(config: &Config) -> String {
-    let mut out = String::from("PHY: Physical\n*down: administratively down\n^down: standby\nInterface                  PHY      Protocol  InUti OutUti   inErrors  outErrors\n");
+    let mut out = String::from(
+        "PHY: Physical\n*down: administratively down\n^down: standby\nInterface                  PHY      Protocol  InUti OutUti   inErrors  outErrors\n",
+    );
     for name in config.port_names() {
         let state = if config.ports.get(name).is_some_and(|it| it.up) { "up" } else { "*down" };
-        out += &format!("{} {} {}    0%     0%          0          0\n", pad(name, 26), pad(state, 8), pad(state.trim_start_matches('*'), 8));
+        out +=
+            &format!("{} {} {}    0%     0%          0          0\n", pad(name, 26), pad(state, 8), pad(state.trim_start_matches('*'), 8));
     }
     out
 }

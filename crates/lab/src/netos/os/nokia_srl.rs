@@ -8,12 +8,14 @@ mod tree;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::registry::{Registry, lock};
 use super::shell::pretty;
-use super::{Answer, Login, Os, Session, Shape, Weight};
+use super::{Answer, Login, Os, Running, Session, Shape, Weight};
 use crate::netos::device::{Committed, Config, Device, Rules};
-use crate::netos::faults::Then;
+use crate::netos::faults::{Then, Verdict};
+use crate::netos::{Access, gnmi};
 
 static SHARED: Registry<Datastore> = Registry::new();
 
@@ -42,13 +44,17 @@ impl Os for SrLinux {
     }
 
     fn login(&self, device: &Arc<Device>, login: &Login) -> Box<dyn Session> {
-        let shared = SHARED.of(device);
-        let number = {
-            let mut shared = lock(&shared);
-            shared.sessions += 1;
-            shared.sessions
-        };
-        Box::new(Cli { device: Arc::clone(device), shared, number, user: login.user.clone(), path: Vec::new(), candidate: None })
+        Box::new(Cli::new(device, login))
+    }
+
+    /// Without a terminal there is no prompt and nothing above it.
+    fn exec(&self, device: &Arc<Device>, login: &Login, command: &str) -> Answer {
+        let mut cli = Cli::new(device, login);
+        match device.faults().line(command, false) {
+            Verdict::Go => cli.carry_out(command),
+            Verdict::Refuse | Verdict::Broken(Then::Refuse) => error(refusal(command)),
+            Verdict::Broken(then) => Answer { then: Some(then), ..Answer::nothing() },
+        }
     }
 
     fn greeting(&self, device: &Device) -> String {
@@ -56,6 +62,10 @@ impl Os for SrLinux {
         format!(
             "Welcome to the srlinux CLI.\nType 'help' (and press <ENTER>) if you need any help using this.\n\n--{{ {unsaved}running }}--[  ]--\n"
         )
+    }
+
+    fn gnmi(&self, device: &Arc<Device>, access: &Arc<Access>, listener: TcpListener) -> Option<Running> {
+        Some(gnmi::serve(device, access, listener))
     }
 }
 
@@ -120,9 +130,13 @@ impl Session for Cli {
     }
 
     fn refuse(&mut self, line: &str) -> Answer {
-        let word = line.split_whitespace().last().unwrap_or_default();
-        Answer { status: 1, ..Answer::say(format!("Parsing error: Unknown token '{word}'. Options are []\n{}", self.banner())) }
+        error(format!("{}{}", refusal(line), self.banner()))
     }
+}
+
+/// The words of a line that is refused whatever it says.
+fn refusal(line: &str) -> String {
+    format!("Parsing error: Unknown token '{}'. Options are []\n", line.split_whitespace().last().unwrap_or_default())
 }
 
 fn error(says: impl Into<String>) -> Answer {
@@ -130,6 +144,16 @@ fn error(says: impl Into<String>) -> Answer {
 }
 
 impl Cli {
+    fn new(device: &Arc<Device>, login: &Login) -> Self {
+        let shared = SHARED.of(device);
+        let number = {
+            let mut shared = lock(&shared);
+            shared.sessions += 1;
+            shared.sessions
+        };
+        Self { device: Arc::clone(device), shared, number, user: login.user.clone(), path: Vec::new(), candidate: None }
+    }
+
     fn running(&self) -> Value {
         model::object(&self.device.running())
     }
@@ -161,6 +185,10 @@ impl Cli {
     }
 
     fn carry_out(&mut self, line: &str) -> Answer {
+        // The file that `save startup` writes; nothing else shows what is saved.
+        if line.trim() == "bash cat /etc/opt/srlinux/config.json" {
+            return Answer::say(pretty(&tree::as_json(&model::object(&self.device.startup())), 2));
+        }
         let all = tree::words(line);
         let pipe = all.iter().position(|it| it == "|").unwrap_or(all.len());
         let (command, pipes) = all.split_at(pipe);

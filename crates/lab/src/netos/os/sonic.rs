@@ -10,11 +10,13 @@ mod show;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use self::database::{Fields, as_json, bare, tables};
 use super::shell::{Machine, Programs, Ran, Shell, pretty};
-use super::{Answer, Login, Os, Session, Shape, Weight, vtysh};
+use super::{Answer, Login, Os, Running, Session, Shape, Weight, vtysh};
 use crate::netos::device::{Config, Device, Rules};
+use crate::netos::{Access, gnmi};
 
 /// The operating system.
 pub(super) struct Sonic;
@@ -47,6 +49,10 @@ impl Os for Sonic {
 
     fn exec(&self, device: &Arc<Device>, login: &Login, command: &str) -> Answer {
         Shell::new(Host::new(device, login)).exec(device.faults(), command)
+    }
+
+    fn gnmi(&self, device: &Arc<Device>, access: &Arc<Access>, listener: TcpListener) -> Option<Running> {
+        Some(gnmi::serve(device, access, listener))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pieces of text that several operating systems print alike.
 
-use super::super::device::{Config, Vlan};
+use super::super::device::{Config, Port, Vlan};
 use super::grammar;
 
 /// The full name of an interface of one of these kinds: letters (all, or the first of them) and then the number.
@@ -66,4 +66,9 @@ pub(super) fn tree(config: &Config, begin: &str, indent: &str, separator: &str) 
         out += separator;
     }
     out
+}
+
+/// A port whose switching is as `fresh`, and all else as before: what leaves a group that took no settings of its members.
+pub(super) fn unswitched(port: &Port, fresh: Port) -> Port {
+    Port { up: port.up, description: port.description.clone(), group: port.group.clone(), extra: port.extra.clone(), ..fresh }
 }

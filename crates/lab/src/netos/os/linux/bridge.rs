@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::shell::Ran;
-use crate::netos::device::{Allowed, Config, Group, Membership, Mode, Port, Protocol, Vlan};
+use crate::netos::device::{Allowed, Config, Group, Membership, Mode, Port, Protocol};
 
 /// The bridge that there is.
 pub(super) const BRIDGE: &str = "br0";
@@ -107,7 +107,7 @@ fn put_tunnels(config: &mut Config, all: &BTreeMap<String, Tunnel>) {
     }
     for it in all.values().filter(|it| it.master && it.up) {
         for vlan in it.vlans.iter().filter(|(_, it)| it.pvid).map(|(vlan, _)| vlan) {
-            config.vlans.entry(*vlan).or_insert_with(Vlan::default).vni = Some(it.id);
+            config.vlans.entry(*vlan).or_default().vni = Some(it.id);
         }
     }
 }

@@ -198,6 +198,8 @@ fn port_columns(config: &Config, name: &str, port: &Port) -> Columns {
     vec![
         ("_uuid", Datum::Uuid(uuid("Port", name))),
         ("bond_mode", optional(row.bond_mode)),
+        // VLANs within VLANs are not played.
+        ("cvlans", Datum::Set(Vec::new())),
         ("external_ids", Datum::Map(row.external_ids)),
         ("interfaces", Datum::Uuids(members.iter().map(|it| uuid("Interface", it)).collect())),
         ("lacp", optional(row.lacp)),
@@ -544,6 +546,7 @@ fn write(verb: &str, table: &str, name: &str, args: &[&str], if_exists: bool, co
                 "vlan_mode" => one_of(change, &mut row.vlan_mode, &["access", "dot1q-tunnel", "native-tagged", "native-untagged", "trunk"]),
                 "lacp" => one_of(change, &mut row.lacp, &["active", "off", "passive"]),
                 "bond_mode" => one_of(change, &mut row.bond_mode, &["active-backup", "balance-slb", "balance-tcp"]),
+                "cvlans" if matches!(change, Change::Clear) => Ok(()),
                 "protected" => boolean(change, &mut row.protected),
                 "other_config" => map(change, &mut row.other_config),
                 "external_ids" => map(change, &mut row.external_ids),

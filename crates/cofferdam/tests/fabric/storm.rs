@@ -1,0 +1,493 @@
+//! The invariant under a storm: while ports are bound and let go and machines deployed and released at random, and faults strike, no
+//! machine's port is ever in a segment that its tenant does not own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use lab::netos::faults::{Partial, Refusal, Then};
+use serde_json::{Value, json};
+
+use crate::plane::{Cables, is_possible};
+use crate::site::{Shape, Site};
+use crate::support::api::{Service, Session};
+use crate::support::chance::Chance;
+use crate::support::say;
+use crate::watch::{Book, Findings, Watcher};
+
+const OSES: [&str; 4] = ["arista_eos", "cisco_nxos", "cisco_ios", "juniper_junos"];
+/// Ports of each switch that have machines.
+const PORTS: usize = 10;
+const TENANTS: usize = 5;
+/// How many of the ports of each switch have machines that are deployed; the others are bound by hand.
+const MACHINES: usize = 4;
+/// Steps of one run, unless the environment says otherwise.
+const STEPS: u64 = 1_500;
+/// Between two steps.
+const PACE: Duration = Duration::from_millis(25);
+/// Where the clock of a program can be turned (Debian package faketime).
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// What a port is doing, as far as we told it to.
+enum Doing {
+    Nothing,
+    /// Bound by this Neutron port.
+    Bound { port: String, claim: u64, seen: bool },
+    /// Deployed with this Neutron port.
+    Deployed { port: String, claim: u64, seen: bool },
+}
+
+struct Storm {
+    site: Site,
+    book: Arc<Book>,
+    networks: Vec<String>,
+    places: Vec<(usize, usize)>,
+    /// The node of a place, if a machine is there.
+    nodes: BTreeMap<usize, String>,
+    doing: Vec<Doing>,
+    /// Let go, and not yet said to be: the Neutron port, its place and claim.
+    leaving: BTreeMap<String, (usize, u64)>,
+    /// Released nodes that are not available yet.
+    releasing: BTreeMap<String, (usize, u64, String)>,
+    /// When a fault of a switch ends.
+    faults: BTreeMap<usize, Instant>,
+    claims: u64,
+    clock: Option<std::path::PathBuf>,
+    counts: BTreeMap<&'static str, u64>,
+    asked_at: Instant,
+}
+
+impl Storm {
+    fn new(environment: Vec<(String, String)>) -> (Self, Watcher) {
+        let mut environment = environment;
+        let clock_dir = std::env::temp_dir().join(format!("cofferdam-clock-{}", std::process::id()));
+        let clock = Path::new(FAKETIME).exists().then(|| {
+            std::fs::write(&clock_dir, "+0").unwrap();
+            for (name, value) in [
+                ("LD_PRELOAD", FAKETIME),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+                ("FAKETIME_CACHE_DURATION", "1"),
+                ("FAKETIME_TIMESTAMP_FILE", clock_dir.to_str().unwrap()),
+            ] {
+                environment.push((name.to_owned(), value.to_owned()));
+            }
+            clock_dir
+        });
+        if clock.is_none() {
+            say("the clock is not turned: faketime is not installed");
+        }
+        let config = "[baremetal]\nautomated_clean = false\n".to_owned();
+        let site = Site::start(&Shape { oses: OSES.into(), ports: PORTS, drift_seconds: 2, config, environment });
+        let (networks, vlans): (Vec<_>, Vec<_>) = (0..TENANTS).map(|nth| site.network(&format!("tenant{nth}"))).unzip();
+        let cables = Cables::lay(&site);
+        let places = cables.places().to_vec();
+        let book = Arc::new(Book::new(places.len(), vlans));
+        site.await_isolated(Duration::from_secs(90));
+        let devices = site.switches.iter().map(|it| Arc::clone(it.device())).collect();
+        let watcher = Watcher::start(cables, devices, site.ports.clone(), Arc::clone(&book));
+        let doing = places.iter().map(|_| Doing::Nothing).collect();
+        let mut storm = Self {
+            site,
+            book,
+            networks,
+            places,
+            nodes: BTreeMap::new(),
+            doing,
+            leaving: BTreeMap::new(),
+            releasing: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            claims: 0,
+            clock,
+            counts: BTreeMap::new(),
+            asked_at: Instant::now(),
+        };
+        storm.enrol();
+        (storm, watcher)
+    }
+
+    /// Machines on some of the ports: without BMCs and agents of their own, but with real switch ports.
+    fn enrol(&mut self) {
+        for (place, (switch, port)) in self.places.clone().into_iter().enumerate().filter(|(_, place)| place.1 < MACHINES) {
+            let admin = &self.site.admin;
+            let node = admin.create(
+                Service::Baremetal,
+                "/nodes",
+                "",
+                &json!({"name": format!("m-{switch}-{port}"), "driver": "fake-hardware", "network_interface": "neutron",
+                    "deploy_interface": "fake"}),
+            );
+            let id = node["uuid"].as_str().unwrap().to_owned();
+            let link = self.site.binding(switch, port)["binding:profile"]["local_link_information"][0].clone();
+            let mac = format!("52:54:00:00:{switch:02x}:{port:02x}");
+            admin.create(Service::Baremetal, "/ports", "", &json!({"address": mac, "node_uuid": id, "local_link_connection": link}));
+            for (verb, state) in [("manage", "manageable"), ("provide", "available")] {
+                let path = format!("/nodes/{id}/states/provision");
+                assert!(admin.call(Method::PUT, Service::Baremetal, &path, Some(&json!({"target": verb}))).is_success());
+                let until = Instant::now() + Duration::from_secs(60);
+                while admin.get(Service::Baremetal, &format!("/nodes/{id}"))["provision_state"] != state {
+                    assert!(Instant::now() < until, "{}", admin.get(Service::Baremetal, &format!("/nodes/{id}")));
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            self.nodes.insert(place, id);
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Logs in anew: tokens end, and the clock may have been turned.
+    fn log_in(&mut self) {
+        let base = self.site.serve.setting.base();
+        self.site.admin = Session::admin(&base, &self.site.serve.setting.state_dir);
+    }
+
+    fn try_call(&mut self, method: Method, service: Service, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        match self.site.admin.try_call(method, service, path, body) {
+            Ok(answer) if answer.status == 401 => {
+                self.log_in();
+                None
+            }
+            Ok(answer) => Some((answer.status, answer.body)),
+            Err(_) => None,
+        }
+    }
+
+    /// One thing of a tenant or an operator.
+    fn act(&mut self, chance: &mut Chance) {
+        let place = usize::try_from(chance.below(self.places.len() as u64)).unwrap();
+        let tenant = usize::try_from(chance.below(TENANTS as u64)).unwrap();
+        match std::mem::replace(&mut self.doing[place], Doing::Nothing) {
+            Doing::Nothing if self.nodes.contains_key(&place) => self.deploy(place, tenant),
+            Doing::Nothing => self.bind(place, tenant),
+            Doing::Bound { port, claim, .. } => {
+                self.count("unbind");
+                self.leave(place, claim, port);
+            }
+            Doing::Deployed { port, claim, seen } => {
+                let node = self.nodes[&place].clone();
+                let path = format!("/nodes/{node}/states/provision");
+                let answer = self.try_call(Method::PUT, Service::Baremetal, &path, Some(&json!({"target": "deleted"})));
+                if answer.is_some_and(|it| it.0 == 202) {
+                    self.count("release");
+                    self.releasing.insert(node, (place, claim, port));
+                } else {
+                    self.doing[place] = Doing::Deployed { port, claim, seen };
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, place: usize, tenant: usize) {
+        let (switch, port) = self.places[place];
+        self.claims += 1;
+        let claim = self.claims;
+        let name = format!("claim{claim}");
+        let mut body = self.site.binding(switch, port);
+        body["network_id"] = json!(self.networks[tenant]);
+        body["name"] = json!(name);
+        self.book.give(place, tenant, claim);
+        let until = Instant::now() + Duration::from_secs(60);
+        // Whether it was made although nobody answered is found out by its name.
+        loop {
+            if let Some((201, made)) = self.try_call(Method::POST, Service::Network, "/ports", Some(&json!({"port": body}))) {
+                let port = made["port"]["id"].as_str().unwrap().to_owned();
+                self.count("bind");
+                self.doing[place] = Doing::Bound { port, claim, seen: false };
+                return;
+            }
+            if let Some((200, found)) = self.try_call(Method::GET, Service::Network, &format!("/ports?name={name}"), None)
+                && let Some(port) = found["ports"][0]["id"].as_str()
+            {
+                self.doing[place] = Doing::Bound { port: port.to_owned(), claim, seen: false };
+                return;
+            }
+            assert!(Instant::now() < until, "port {name} could not be made");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn leave(&mut self, place: usize, claim: u64, port: String) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.try_call(Method::DELETE, Service::Network, &format!("/ports/{port}"), None) {
+                Some((204 | 404, _)) => break,
+                _ => assert!(Instant::now() < until, "port {port} could not be deleted"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.leaving.insert(port, (place, claim));
+    }
+
+    fn deploy(&mut self, place: usize, tenant: usize) {
+        let node = self.nodes[&place].clone();
+        if self.releasing.contains_key(&node) {
+            return;
+        }
+        self.claims += 1;
+        let claim = self.claims;
+        let body = json!({"port": {"network_id": self.networks[tenant], "name": format!("vif{claim}")}});
+        let Some((201, made)) = self.try_call(Method::POST, Service::Network, "/ports", Some(&body)) else { return };
+        let port = made["port"]["id"].as_str().unwrap().to_owned();
+        let vif = json!({"id": port});
+        let attached = self.try_call(Method::POST, Service::Baremetal, &format!("/nodes/{node}/vifs"), Some(&vif));
+        self.book.give(place, tenant, claim);
+        self.doing[place] = Doing::Deployed { port: port.clone(), claim, seen: false };
+        if attached.is_none_or(|it| it.0 != 204) {
+            // It may have been attached all the same: what follows sets it right.
+            self.count("attach unclear");
+        }
+        let path = format!("/nodes/{node}/states/provision");
+        if self.try_call(Method::PUT, Service::Baremetal, &path, Some(&json!({"target": "active"}))).is_some_and(|it| it.0 == 202) {
+            self.count("deploy");
+        }
+    }
+
+    /// Asks the control plane what is done, and writes that into the book.
+    fn ask(&mut self) {
+        if self.asked_at.elapsed() < Duration::from_millis(150) {
+            return;
+        }
+        self.asked_at = Instant::now();
+        let fields = "/ports?fields=id&fields=status&fields=binding:host_id";
+        let Some((200, ports)) = self.try_call(Method::GET, Service::Network, fields, None) else { return };
+        let states: BTreeMap<&str, &str> =
+            ports["ports"].as_array().unwrap().iter().map(|it| (it["id"].as_str().unwrap(), it["status"].as_str().unwrap())).collect();
+        // A port that is deleted is not shown any more, but holds its switch port until that is proven isolated: the ledger says when.
+        if !self.leaving.is_empty() {
+            let path = "/cofferdam/switch-ports?fields=holder";
+            let Some((200, ledger)) = self.try_call(Method::GET, Service::Network, path, None) else { return };
+            let held: BTreeSet<&str> = ledger["switch_ports"].as_array().unwrap().iter().filter_map(|it| it["holder"].as_str()).collect();
+            let gone: Vec<String> = self.leaving.keys().filter(|it| !held.contains(it.as_str())).cloned().collect();
+            for port in gone {
+                let (place, claim) = self.leaving.remove(&port).unwrap();
+                self.book.take_back(place, claim);
+            }
+        }
+        let mut confirmed = 0;
+        for (place, doing) in self.doing.iter_mut().enumerate() {
+            if let Doing::Bound { port, claim, seen } | Doing::Deployed { port, claim, seen } = doing
+                && states.get(port.as_str()) == Some(&"ACTIVE")
+            {
+                if !*seen {
+                    confirmed += 1;
+                    *seen = true;
+                }
+                self.book.confirm(place, *claim);
+            }
+        }
+        *self.counts.entry("became ACTIVE").or_default() += confirmed;
+        if self.releasing.is_empty() {
+            return;
+        }
+        let path = "/nodes?fields=uuid,provision_state";
+        let Some((200, nodes)) = self.try_call(Method::GET, Service::Baremetal, path, None) else { return };
+        for it in nodes["nodes"].as_array().unwrap() {
+            let node = it["uuid"].as_str().unwrap();
+            if it["provision_state"] == "available"
+                && let Some((place, claim, port)) = self.releasing.remove(node)
+            {
+                self.book.take_back(place, claim);
+                let _gone = self.try_call(Method::DELETE, Service::Network, &format!("/ports/{port}"), None);
+            }
+        }
+    }
+
+    /// Something goes wrong.
+    fn strike(&mut self, chance: &mut Chance) {
+        let switch = usize::try_from(chance.below(OSES.len() as u64)).unwrap();
+        let lasting = Duration::from_millis(500 + chance.below(4_000));
+        let faults = self.site.switches[switch].faults();
+        let kind = chance.below(8);
+        if kind < 5 && self.faults.contains_key(&switch) {
+            return;
+        }
+        match kind {
+            0 => {
+                faults.change(|it| it.hang = true);
+                self.faults.insert(switch, Instant::now() + lasting);
+                self.count("switch stops answering");
+            }
+            1 => {
+                let word = ["vlan", "shutdown", "trunk", "disable", "access"][usize::try_from(chance.below(5)).unwrap()];
+                let times = u32::try_from(1 + chance.below(3)).unwrap();
+                faults.change(|it| it.refuse = vec![Refusal { contains: word.to_owned(), times: Some(times) }]);
+                self.faults.insert(switch, Instant::now() + lasting);
+                self.count("rejects a line");
+            }
+            2 => {
+                let then = [Then::Hang, Then::Refuse, Then::Drop][usize::try_from(chance.below(3)).unwrap()];
+                let partial = Some(Partial { lines: usize::try_from(chance.below(12)).unwrap(), then });
+                let whole = chance.below(2) == 0;
+                faults.change(|it| if whole { it.partial_commit = partial } else { it.partial_session = partial });
+                self.faults.insert(switch, Instant::now() + lasting);
+                self.count("applies half");
+            }
+            3 => {
+                faults.change(|it| it.commit_ms = 300);
+                self.faults.insert(switch, Instant::now() + lasting);
+                self.count("is slow");
+            }
+            4 => {
+                self.site.switches[switch].device().reboot(lasting / 2);
+                self.count("reboots with its old configuration");
+            }
+            5 => {
+                self.site.serve.kill();
+                std::thread::sleep(Duration::from_millis(chance.below(700)));
+                self.site.serve.spawn();
+                self.site.serve.await_ready();
+                self.count("control plane killed -9");
+            }
+            6 => {
+                if let Some(clock) = &self.clock {
+                    let offset = ["-900", "+0", "+900"][usize::try_from(chance.below(3)).unwrap()];
+                    std::fs::write(clock, offset).unwrap();
+                    self.count("clock jumps");
+                }
+            }
+            _ => {
+                let place = usize::try_from(chance.below(self.places.len() as u64)).unwrap();
+                let (switch, port) = self.places[place];
+                let vlan = self.book.vlans[usize::try_from(chance.below(TENANTS as u64)).unwrap()];
+                let (device, name) = (self.site.switches[switch].device(), self.site.ports[switch][port].clone());
+                self.book.by_hand(place, || {
+                    device.edit(|config| {
+                        if let Some(it) = config.ports.get_mut(&name) {
+                            it.up = true;
+                            it.mode = lab::netos::device::Mode::Access;
+                            it.access = vlan;
+                            it.untagged = [vlan].into();
+                        }
+                    });
+                });
+                self.count("changed by hand");
+            }
+        }
+    }
+
+    fn mend(&mut self, all: bool) {
+        let now = Instant::now();
+        let over: Vec<usize> = self.faults.iter().filter(|it| all || *it.1 < now).map(|it| *it.0).collect();
+        for switch in over {
+            self.faults.remove(&switch);
+            self.site.switches[switch].faults().clear();
+        }
+    }
+
+    /// Everybody lets go; in the end every port is isolated and nothing is left in quarantine.
+    fn calm(&mut self) {
+        self.mend(true);
+        if let Some(clock) = &self.clock {
+            std::fs::write(clock, "+0").unwrap();
+        }
+        for place in 0..self.places.len() {
+            match std::mem::replace(&mut self.doing[place], Doing::Nothing) {
+                Doing::Nothing => {}
+                Doing::Bound { port, claim, .. } => self.leave(place, claim, port),
+                Doing::Deployed { port, claim, .. } => {
+                    let node = self.nodes[&place].clone();
+                    self.releasing.insert(node, (place, claim, port));
+                }
+            }
+        }
+        let until = Instant::now() + Duration::from_secs(240);
+        while !self.leaving.is_empty() || !self.releasing.is_empty() {
+            let (leaving, releasing) = (&self.leaving, &self.releasing);
+            assert!(Instant::now() < until, "stuck: ports {leaving:?}, nodes {releasing:?}");
+            for node in self.releasing.keys().cloned().collect::<Vec<_>>() {
+                // One that was not given its order, or failed on the way, gets it now.
+                let path = format!("/nodes/{node}/states/provision");
+                let _no = self.try_call(Method::PUT, Service::Baremetal, &path, Some(&json!({"target": "deleted"})));
+            }
+            self.ask();
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        self.site.await_isolated(Duration::from_secs(120));
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        if let Some(clock) = &self.clock {
+            drop(std::fs::remove_file(clock));
+        }
+    }
+}
+
+fn report(storm: &Storm, found: &Findings, began: Instant, steps: u64) -> usize {
+    let violations = found.violations.lock().unwrap();
+    say(&format!(
+        "{steps} steps in {:.0} s: {:?}; looked {} times, {} packets heard, slowest repair of a change by hand {:.1} s; {} violations{}",
+        began.elapsed().as_secs_f64(),
+        storm.counts,
+        found.rounds.load(Ordering::Relaxed),
+        found.packets.load(Ordering::Relaxed),
+        found.slowest_repair.lock().unwrap().as_secs_f64(),
+        violations.len(),
+        violations.iter().take(8).map(|it| format!("\n  {it}")).collect::<String>(),
+    ));
+    if !violations.is_empty() {
+        let log = std::env::temp_dir().join("cofferdam-storm.log");
+        if std::fs::copy(storm.site.serve.setting.log(), &log).is_ok() {
+            say(&format!("its whole log: {}", log.display()));
+        }
+    }
+    violations.len()
+}
+
+#[test]
+fn no_port_is_ever_in_a_segment_that_is_not_its_tenants() {
+    if let Err(why) = is_possible() {
+        say(&format!("skipped: {why}"));
+        return;
+    }
+    let steps = std::env::var("COFFERDAM_TEST_STORM_STEPS").ok().and_then(|it| it.parse().ok()).unwrap_or(STEPS);
+    let mut chance = Chance::seeded();
+    let (mut storm, watcher) = Storm::new(Vec::new());
+    let began = Instant::now();
+    for step in 0..steps {
+        storm.mend(false);
+        if chance.below(100) < 5 { storm.strike(&mut chance) } else { storm.act(&mut chance) }
+        storm.ask();
+        if step % 500 == 499 {
+            say(&format!("step {}: {:?}", step + 1, storm.counts));
+        }
+        if watcher.found.violations.lock().unwrap().len() > 20 {
+            break;
+        }
+        std::thread::sleep(PACE);
+    }
+    storm.calm();
+    let found = watcher.end();
+    assert_eq!(report(&storm, &found, began, steps), 0, "violations");
+    let active = storm.counts.get("became ACTIVE").copied().unwrap_or_default();
+    assert!(active > steps / 20, "only {active} ports became ACTIVE: the storm proved nothing");
+    assert!(found.packets.load(Ordering::Relaxed) > 100, "hardly a packet was heard");
+}
+
+#[test]
+fn without_reading_back_the_same_storm_finds_violations() {
+    if let Err(why) = is_possible() {
+        say(&format!("skipped: {why}"));
+        return;
+    }
+    let mut chance = Chance::seeded();
+    let (mut storm, watcher) = Storm::new(vec![("COFFERDAM_TEST_TRUST_COMMITS".to_owned(), "1".to_owned())]);
+    let began = Instant::now();
+    let mut steps = 0;
+    while watcher.found.violations.lock().unwrap().is_empty() {
+        assert!(steps < 6_000, "believing every commit does no harm: the storm cannot fail");
+        storm.mend(false);
+        if chance.below(100) < 5 { storm.strike(&mut chance) } else { storm.act(&mut chance) }
+        storm.ask();
+        steps += 1;
+        std::thread::sleep(PACE);
+    }
+    let found = watcher.end();
+    assert_ne!(report(&storm, &found, began, steps), 0);
+}

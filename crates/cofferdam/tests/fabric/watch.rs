@@ -1,0 +1,208 @@
+//! Judges at all times whether a machine's port is in a segment that its tenant does not own: by the switches themselves and by packets.
+//! Of the control plane it believes only what it said is done.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lab::netos::device::Device;
+
+use crate::plane::Cables;
+
+/// A tenant, who is a network here.
+pub type Tenant = usize;
+
+/// Who may have a port.
+#[derive(Default)]
+struct Place {
+    /// Those to whom it was given and of whom it was not yet said that it was taken back.
+    owners: Vec<(Tenant, u64)>,
+    /// Those who may have had it until lately, and until when.
+    past: Vec<(Tenant, Instant)>,
+    /// Somebody changed it by hand: until it was set right.
+    by_hand: Option<Instant>,
+}
+
+/// Whose each port may be, as the one who asks the control plane knows.
+pub struct Book {
+    places: Vec<Mutex<Place>>,
+    /// The VLAN of each tenant.
+    pub vlans: Vec<u16>,
+}
+
+/// How long after a tenant's time ended a packet may still be on its way to where it is noticed.
+const GRACE: Duration = Duration::from_millis(250);
+
+impl Book {
+    pub fn new(places: usize, vlans: Vec<u16>) -> Self {
+        Self { places: (0..places).map(|_| Mutex::default()).collect(), vlans }
+    }
+
+    /// A tenant may have the port from now on; `claim` tells claims of one tenant apart.
+    pub fn give(&self, place: usize, tenant: Tenant, claim: u64) {
+        self.places[place].lock().unwrap().owners.push((tenant, claim));
+    }
+
+    /// The control plane said that the port was taken back.
+    pub fn take_back(&self, place: usize, claim: u64) {
+        let mut place = self.places[place].lock().unwrap();
+        if let Some(at) = place.owners.iter().position(|it| it.1 == claim) {
+            let (tenant, _) = place.owners.remove(at);
+            place.past.push((tenant, Instant::now() + GRACE));
+        }
+    }
+
+    /// The control plane said that this tenant has the port: so nobody else has.
+    pub fn confirm(&self, place: usize, claim: u64) {
+        let mut place = self.places[place].lock().unwrap();
+        let (stays, ended): (Vec<_>, Vec<_>) = place.owners.drain(..).partition(|it| it.1 >= claim);
+        place.owners = stays;
+        let until = Instant::now() + GRACE;
+        place.past.extend(ended.into_iter().map(|it| (it.0, until)));
+    }
+
+    /// Somebody changes the port by hand; nobody judges it meanwhile.
+    pub fn by_hand(&self, place: usize, edit: impl FnOnce()) {
+        let mut place = self.places[place].lock().unwrap();
+        edit();
+        place.by_hand = Some(Instant::now());
+    }
+
+    /// Who may have the port at some time since `since`; `None`: a hand is in it.
+    fn owners(&self, place: usize, since: Instant) -> Option<BTreeSet<Tenant>> {
+        let mut place = self.places[place].lock().unwrap();
+        place.past.retain(|it| it.1 + Duration::from_secs(5) > Instant::now());
+        if place.by_hand.is_some() {
+            return None;
+        }
+        let past = place.past.iter().filter(|it| it.1 >= since).map(|it| it.0);
+        Some(place.owners.iter().map(|it| it.0).chain(past).collect())
+    }
+
+    fn was_set_right(&self, place: usize) {
+        self.places[place].lock().unwrap().by_hand = None;
+    }
+
+    /// How long the oldest change by hand has lasted.
+    fn oldest_by_hand(&self) -> Option<(usize, Duration)> {
+        let all = self.places.iter().enumerate();
+        all.filter_map(|(nth, it)| Some((nth, it.lock().unwrap().by_hand?.elapsed()))).max_by_key(|it| it.1)
+    }
+}
+
+/// What the watcher found.
+#[derive(Default)]
+pub struct Findings {
+    pub violations: Mutex<Vec<String>>,
+    pub rounds: AtomicUsize,
+    pub packets: AtomicUsize,
+    pub slowest_repair: Mutex<Duration>,
+}
+
+/// A watcher at work.
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    pub found: Arc<Findings>,
+}
+
+impl Watcher {
+    pub fn start(mut cables: Cables, devices: Vec<Arc<Device>>, ports: Vec<Vec<String>>, book: Arc<Book>) -> Self {
+        let (stop, found) = (Arc::new(AtomicBool::new(false)), Arc::new(Findings::default()));
+        let (until, into) = (Arc::clone(&stop), Arc::clone(&found));
+        let thread = std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                look(&mut cables, &devices, &ports, &book, &into);
+            }
+        });
+        Self { stop, thread: Some(thread), found }
+    }
+
+    pub fn end(mut self) -> Arc<Findings> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        Arc::clone(&self.found)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], book: &Book, found: &Findings) {
+    let places = cables.places().to_vec();
+    // By the switches: what each port carries, its configuration and whether it is up taken together.
+    for _ in 0..4 {
+        for (nth, (switch, port)) in places.iter().enumerate() {
+            let since = Instant::now();
+            let carried = devices[*switch].carries(&ports[*switch][*port]);
+            let protected = devices[*switch].running().ports.get(&ports[*switch][*port]).is_some_and(|it| it.protected);
+            let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
+            let Some(owners) = book.owners(nth, since) else {
+                // Set right is what it was before or what is wanted now: nothing that is not somebody's. Read anew: the hand may have been
+                // at it just now.
+                let carried = devices[*switch].carries(&ports[*switch][*port]);
+                let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
+                let fits = vlans.iter().all(|vlan| book.vlans.iter().position(|it| it == vlan).is_some_and(|it| {
+                    book.places[nth].lock().unwrap().owners.iter().any(|owner| owner.0 == it)
+                }));
+                if fits {
+                    let lasted = book.places[nth].lock().unwrap().by_hand.map(|it| it.elapsed()).unwrap_or_default();
+                    let mut slowest = found.slowest_repair.lock().unwrap();
+                    *slowest = (*slowest).max(lasted);
+                    book.was_set_right(nth);
+                }
+                continue;
+            };
+            let allowed: BTreeSet<u16> = owners.iter().map(|it| book.vlans[*it]).collect();
+            if !vlans.is_subset(&allowed) && !protected {
+                let text = format!("the switch has port {} of leaf{} in VLANs {vlans:?}, allowed are {allowed:?}", ports[*switch][*port], switch + 1);
+                note(found, text);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    // By packets: who hears whom shares a tenant.
+    let since = Instant::now();
+    let heard = cables.shout(&book.vlans, Duration::from_millis(60));
+    found.rounds.fetch_add(1, Ordering::Relaxed);
+    found.packets.fetch_add(heard.len(), Ordering::Relaxed);
+    let wrong = |heard: Vec<(usize, usize)>, since: Instant| -> Vec<(usize, usize)> {
+        let apart = |from: usize, to: usize| match (book.owners(from, since), book.owners(to, since)) {
+            (Some(one), Some(other)) => one.is_disjoint(&other),
+            _ => false,
+        };
+        heard.into_iter().filter(|(from, to)| from != to && apart(*from, *to)).collect()
+    };
+    let first = wrong(heard, since);
+    if !first.is_empty() {
+        // What carries the packets follows the switch a little later: what is heard when it did is meant.
+        cables.settle();
+        let since = Instant::now();
+        let again = wrong(cables.shout(&book.vlans, Duration::from_millis(100)), since);
+        for (from, to) in first.iter().filter(|it| again.contains(it)) {
+            let owners = (book.owners(*from, since), book.owners(*to, since));
+            note(found, format!("packets of {:?} are heard at {:?}: {owners:?}", places[*from], places[*to]));
+        }
+    }
+    if let Some((nth, lasted)) = book.oldest_by_hand().filter(|it| it.1 > Duration::from_secs(120)) {
+        note(found, format!("what a hand did to {:?} was not set right for {lasted:?}", places[nth]));
+        book.was_set_right(nth);
+    }
+}
+
+fn note(found: &Findings, text: String) {
+    let mut all = found.violations.lock().unwrap();
+    if all.len() < 100 {
+        all.push(format!("{} {text}", model::Timestamp::now().iso_micros()));
+    }
+}
