@@ -15,7 +15,13 @@ fn commits(site: &Site) -> u64 {
 
 #[test]
 fn sixty_ports_of_a_slow_switch_at_once() {
-    let site = Site::start(&Shape { oses: vec!["juniper_junos"], ports: 2 * PORTS, drift_seconds: 600, config: String::new(), environment: Vec::new() });
+    let site = Site::start(&Shape {
+        oses: vec!["juniper_junos"],
+        ports: 2 * PORTS,
+        drift_seconds: 600,
+        config: String::new(),
+        environment: Vec::new(),
+    });
     site.await_isolated(Duration::from_secs(60));
     let (network, vlan) = site.network("one");
     // The first change tells how slow it is.

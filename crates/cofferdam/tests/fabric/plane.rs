@@ -102,7 +102,10 @@ impl Cables {
         let database = dir.join("conf.db");
         run(Command::new("ovsdb-tool").arg("create").arg(&database).arg(SCHEMA));
         let at = |name: &str| -> PathBuf { dir.join(name) };
-        for (program, first) in [("ovsdb-server", vec![database.display().to_string(), format!("--remote=punix:{}", at("db.sock").display())]), ("ovs-vswitchd", vec![Self::database(dir)])] {
+        for (program, first) in [
+            ("ovsdb-server", vec![database.display().to_string(), format!("--remote=punix:{}", at("db.sock").display())]),
+            ("ovs-vswitchd", vec![Self::database(dir)]),
+        ] {
             let mut command = Command::new("ip");
             command.args(["netns", "exec", &self.netns, program]).args(first);
             command.arg(format!("--pidfile={}", at(&format!("{program}.pid")).display()));
@@ -117,7 +120,14 @@ impl Cables {
                 run(&mut self.configuration(dir, site));
             }
         }
-        run(Command::new("ovs-vsctl").args(["--timeout=20", &format!("--db={}", Self::database(dir)), "set", "Open_vSwitch", ".", "external-ids:ready=1"]));
+        run(Command::new("ovs-vsctl").args([
+            "--timeout=20",
+            &format!("--db={}", Self::database(dir)),
+            "set",
+            "Open_vSwitch",
+            ".",
+            "external-ids:ready=1",
+        ]));
         let _on = site.runtime.enter();
         for (switch, simulator) in site.switches.iter().enumerate() {
             let mut ports: BTreeMap<String, String> = [(site.uplinks[switch].clone(), format!("up{switch}"))].into();
@@ -154,10 +164,8 @@ impl Cables {
     fn open_cards(&mut self) {
         let count = self.places.len();
         let cards = net::Netns::named(&self.netns).run(|| {
-            let links: BTreeMap<String, LinkAddr> = getifaddrs()
-                .unwrap()
-                .filter_map(|it| Some((it.interface_name.clone(), *it.address?.as_link_addr()?)))
-                .collect();
+            let links: BTreeMap<String, LinkAddr> =
+                getifaddrs().unwrap().filter_map(|it| Some((it.interface_name.clone(), *it.address?.as_link_addr()?))).collect();
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             (0..count)
                 .map(|nth| {

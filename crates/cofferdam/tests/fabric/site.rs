@@ -36,7 +36,7 @@ pub struct Site {
     pub uplinks: Vec<String>,
     /// Ends after the switches, whose tasks run on it.
     pub runtime: tokio::runtime::Runtime,
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 /// What a switch is called.
@@ -90,7 +90,7 @@ impl Site {
         let path = format!("/projects/{}/users/{}/roles/{}", admin.project_id, id("/users?name=admin"), id("/roles?name=service"));
         assert_eq!(admin.call(Method::PUT, Service::Identity, &path, None).status, 204);
         let admin = Session::admin(&base, &serve.setting.state_dir);
-        Self { serve, admin, switches, ports, uplinks, runtime, dir }
+        Self { serve, admin, switches, ports, uplinks, runtime, _dir: dir }
     }
 
     /// A network with a VLAN; its id and the VLAN.

@@ -152,9 +152,12 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
                 // at it just now.
                 let carried = devices[*switch].carries(&ports[*switch][*port]);
                 let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
-                let fits = vlans.iter().all(|vlan| book.vlans.iter().position(|it| it == vlan).is_some_and(|it| {
-                    book.places[nth].lock().unwrap().owners.iter().any(|owner| owner.0 == it)
-                }));
+                let fits = vlans.iter().all(|vlan| {
+                    book.vlans
+                        .iter()
+                        .position(|it| it == vlan)
+                        .is_some_and(|it| book.places[nth].lock().unwrap().owners.iter().any(|owner| owner.0 == it))
+                });
                 if fits {
                     let lasted = book.places[nth].lock().unwrap().by_hand.map(|it| it.elapsed()).unwrap_or_default();
                     let mut slowest = found.slowest_repair.lock().unwrap();
@@ -165,7 +168,11 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
             };
             let allowed: BTreeSet<u16> = owners.iter().map(|it| book.vlans[*it]).collect();
             if !vlans.is_subset(&allowed) && !protected {
-                let text = format!("the switch has port {} of leaf{} in VLANs {vlans:?}, allowed are {allowed:?}", ports[*switch][*port], switch + 1);
+                let text = format!(
+                    "the switch has port {} of leaf{} in VLANs {vlans:?}, allowed are {allowed:?}",
+                    ports[*switch][*port],
+                    switch + 1
+                );
                 note(found, text);
             }
         }

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::rpc::{Connection, Endpoint};
-use super::{Ensured, Facts, IsolatesBy, Managed, PortMode, PortSeen, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted};
+use super::{
+    Ensured, Facts, IsolatesBy, Managed, PortMode, PortSeen, SeenMode, Switch, SwitchConfig, SwitchError, SwitchSeen, SwitchWanted,
+};
 use crate::Fut;
 
 /// How long `observe` and `ensure` may take, all in all.

@@ -12,12 +12,15 @@ mod walks;
 macro_rules! conform {
     ($($name:ident: $driver:literal on $os:literal;)*) => {
         $(mod $name {
-            const KIND: super::rig::Kind = super::rig::Kind { driver: $driver, os: $os };
+            pub const KIND: super::rig::Kind = super::rig::Kind { driver: $driver, os: $os };
 
             conform!(@ ends: fresh, access, trunks, groups, uplinks, overlays, others, odds, spellings);
-            conform!(@ troubles: rejected_line, broken_off, unsaved, hand_edit, trust, logins, silence, drops, many, together, given_up);
+            conform!(@ troubles: rejected_line, broken_off, unsaved, hand_edit, trust, logins, drops, many, together, given_up);
             conform!(@ walks: modes, from_anything);
         })*
+
+        /// All of them.
+        const KINDS: &[rig::Kind] = &[$($name::KIND),*];
     };
     (@ $from:ident: $($scenario:ident),*) => {
         $(#[tokio::test]
@@ -44,4 +47,10 @@ conform! {
     nokia_srl: "nokia_srl" on "nokia_srl";
     ovs_ssh: "ovs_ssh" on "ovs_ssh";
     sonic: "sonic" on "sonic";
+}
+
+/// All at once: each only waits.
+#[tokio::test]
+async fn silence() {
+    futures_util::future::join_all(KINDS.iter().map(|kind| troubles::silence(*kind))).await;
 }

@@ -15,9 +15,12 @@ use crate::runtime::{Cx, EngineError};
 /// Opens what was sealed for the store; `None` if it was not sealed here.
 pub type Unseal = dyn Fn(&str) -> Option<Secret> + Send + Sync;
 
+/// A driver, and as what it was opened.
+type Opened = (SwitchConfig, Arc<dyn Driver>);
+
 /// The open switches.
 pub(crate) struct Registry {
-    open: RwLock<BTreeMap<String, (SwitchConfig, Arc<dyn Driver>)>>,
+    open: RwLock<BTreeMap<String, Opened>>,
     /// The secrets of switches of the configuration file; those are never stored.
     of_file: BTreeMap<String, BTreeMap<String, Secret>>,
     unseal: Arc<Unseal>,

@@ -33,7 +33,6 @@ pub(super) async fn without_the_refused(
     let drift = ledger::drift(rows, &seen);
     let differing: Vec<String> =
         names(&differs(&wanted, &seen, &driver.facts())).into_iter().filter(|it| wanted.ports.contains_key(it)).collect();
-    let mut last = seen;
     let mut took = None;
     let mut refused: Vec<(String, String)> = Vec::new();
     let narrowed = |part: &[String]| {
@@ -42,14 +41,14 @@ pub(super) async fn without_the_refused(
         out
     };
     // If it refuses what is left without any port, it is not the ports.
-    match driver.ensure(&narrowed(&[])).await {
-        Ok(ensured) => last = ensured.after,
+    let mut last = match driver.ensure(&narrowed(&[])).await {
+        Ok(ensured) => ensured.after,
         Err(error @ SwitchError::Rejected { .. }) => {
             tracing::debug!(switch.name = %switch.id, reason, "refused as a whole");
             return breaker::failed(cx, switch, &error).await;
         }
         Err(error) => return breaker::failed(cx, switch, &error).await,
-    }
+    };
     // Isolating comes first and alone: what is only to be closed must not wait for what is to be opened.
     let (close, open): (Vec<String>, Vec<String>) =
         differing.iter().cloned().partition(|port| wanted.ports.get(port).is_some_and(|it| it.mode == drivers::switch::PortMode::Isolated));

@@ -24,7 +24,13 @@ pub struct Setting {
 
 impl Setting {
     pub fn new(state_dir: &Path) -> Self {
-        Self { state_dir: state_dir.to_owned(), port: super::free_port(16_000, 4_000), config: None, database_url: None, environment: Vec::new() }
+        Self {
+            state_dir: state_dir.to_owned(),
+            port: super::free_port(16_000, 4_000),
+            config: None,
+            database_url: None,
+            environment: Vec::new(),
+        }
     }
 
     /// The command, with nothing of the caller's own settings.

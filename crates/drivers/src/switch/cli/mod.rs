@@ -28,9 +28,9 @@ mod screen;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod setlines;
 #[cfg(test)]
 mod shell_tests;
-mod setlines;
 mod sonic;
 pub(super) mod switch;
 mod switchport;

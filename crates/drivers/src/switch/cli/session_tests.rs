@@ -205,7 +205,7 @@ async fn prompts_of_several_lines_and_of_brackets() {
 
 #[tokio::test]
 async fn a_shell_has_to_say_that_it_is_done() {
-    let prompt = |mode: &str| if mode == "root" { "root@leaf1:/home/admin# " } else { "\x1b[01;32madmin@leaf1\x1b[0m:~$ " }.to_owned();
+    let prompt = |mode: &str| if mode == "root" { "root@leaf1:/var/tmp# " } else { "\x1b[01;32madmin@leaf1\x1b[0m:~$ " }.to_owned();
     let answer = |line: &str, mode: &str| match line {
         "sudo -s" => (String::new(), "root".to_owned()),
         line if line.starts_with("ip ") => ("cofferdam-done\n".to_owned(), mode.to_owned()),

@@ -200,6 +200,7 @@ impl CliSwitch {
             if !plan.changes.is_empty() {
                 let lines = self.family.render(&plan.changes, &before, self.site()).map_err(|reason| self.rejected(reason))?;
                 if !lines.is_empty() {
+                    // After any trouble the session is not used again: nobody knows what it is in.
                     self.write(&mut session, &lines).await?;
                 }
             }

@@ -148,10 +148,8 @@ fn any_mode() -> impl Strategy<Value = PortMode> {
         Just(PortMode::Isolated),
         (1_u16..4094).prop_map(|id| PortMode::Access(vlan(id))),
         proptest::collection::btree_set(1_u16..4094, 0..5).prop_map(|ids| PortMode::tagged(ids.into_iter().map(vlan))),
-        (1_u16..2000, proptest::collection::btree_set(2000_u16..4094, 0..5)).prop_map(|(native, ids)| PortMode::Trunk {
-            native: Some(vlan(native)),
-            tagged: ids.into_iter().map(vlan).collect()
-        }),
+        (1_u16..2000, proptest::collection::btree_set(2000_u16..4094, 0..5))
+            .prop_map(|(native, ids)| PortMode::Trunk { native: Some(vlan(native)), tagged: ids.into_iter().map(vlan).collect() }),
     ]
 }
 
@@ -322,7 +320,7 @@ async fn ports_are_added_and_removed_only_where_asked() {
     want.create_missing = true;
     let seen = switch.ensure(&want).await.unwrap().after;
     assert_eq!(*seen.mode("edge1"), SeenMode::Known(PortMode::Access(vlan(99))));
-    assert!(matches!(&*seen.mode("ghost"), SeenMode::Foreign(text) if text.contains("out of order")), "{:?}", seen.ports["ghost"]);
+    assert!(matches!(seen.mode("ghost"), SeenMode::Foreign(text) if text.contains("out of order")), "{:?}", seen.ports["ghost"]);
     assert_eq!(rig.vsctl(&["get", "port", "edge1", "external_ids"]), "{cofferdam=owned}");
     // The device comes later: the switch takes it up by itself.
     rig.inside(&["ip", "link", "add", "ghost", "type", "veth", "peer", "name", "ghost-peer"]);

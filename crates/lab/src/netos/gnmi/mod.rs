@@ -281,7 +281,10 @@ impl Gnmi {
             return Err(Status::failed_precondition(format!("{path}: {says}")));
         }
         let config = openconfig::configuration(&tree, &running);
-        if config != *running {
+        if config == *running {
+            // It is kept for the next start all the same.
+            self.device.set_startup(config);
+        } else {
             self.put_in_force(config).await?;
         }
         self.device.faults().pass().await;

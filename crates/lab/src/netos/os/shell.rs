@@ -411,7 +411,7 @@ fn expand(parts: &[Part], status: u8, programs: &mut dyn Programs) -> String {
                 "?" => status.to_string(),
                 "USER" | "LOGNAME" => programs.user(),
                 "HOSTNAME" => programs.host(),
-                "HOME" => format!("/home/{}", programs.user()),
+                "HOME" => ["", "home", &programs.user()].join("/"),
                 "SHELL" => "/bin/bash".into(),
                 _ => String::new(),
             },
