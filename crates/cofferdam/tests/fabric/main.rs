@@ -10,4 +10,5 @@ mod dead;
 mod plane;
 mod site;
 mod storm;
+mod sweep;
 mod watch;

@@ -363,7 +363,7 @@ impl Storm {
                 let (switch, port) = self.places[place];
                 let vlan = self.book.vlans[usize::try_from(chance.below(TENANTS as u64)).unwrap()];
                 let (device, name) = (self.site.switches[switch].device(), self.site.ports[switch][port].clone());
-                self.book.by_hand(place, || {
+                self.book.by_hand(place, vlan, || {
                     device.edit(|config| {
                         if let Some(it) = config.ports.get_mut(&name) {
                             it.up = true;

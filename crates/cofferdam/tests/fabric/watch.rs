@@ -21,8 +21,8 @@ struct Place {
     owners: Vec<(Tenant, u64)>,
     /// Those who may have had it until lately, and until when.
     past: Vec<(Tenant, Instant)>,
-    /// Somebody changed it by hand: until it was set right.
-    by_hand: Option<Instant>,
+    /// Somebody put it into this VLAN by hand: until it was set right.
+    by_hand: Option<(Instant, u16)>,
 }
 
 /// Whose each port may be, as the one who asks the control plane knows.
@@ -63,11 +63,11 @@ impl Book {
         place.past.extend(ended.into_iter().map(|it| (it.0, until)));
     }
 
-    /// Somebody changes the port by hand; nobody judges it meanwhile.
-    pub fn by_hand(&self, place: usize, edit: impl FnOnce()) {
+    /// Somebody puts the port into the VLAN by hand; nobody judges it meanwhile.
+    pub fn by_hand(&self, place: usize, vlan: u16, edit: impl FnOnce()) {
         let mut place = self.places[place].lock().unwrap();
         edit();
-        place.by_hand = Some(Instant::now());
+        place.by_hand = Some((Instant::now(), vlan));
     }
 
     /// Who may have the port at some time since `since`; `None`: a hand is in it.
@@ -88,7 +88,7 @@ impl Book {
     /// How long the oldest change by hand has lasted.
     fn oldest_by_hand(&self) -> Option<(usize, Duration)> {
         let all = self.places.iter().enumerate();
-        all.filter_map(|(nth, it)| Some((nth, it.lock().unwrap().by_hand?.elapsed()))).max_by_key(|it| it.1)
+        all.filter_map(|(nth, it)| Some((nth, it.lock().unwrap().by_hand?.0.elapsed()))).max_by_key(|it| it.1)
     }
 }
 
@@ -148,20 +148,16 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
             let protected = devices[*switch].running().ports.get(&ports[*switch][*port]).is_some_and(|it| it.protected);
             let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
             let Some(owners) = book.owners(nth, since) else {
-                // Set right is what it was before or what is wanted now: nothing that is not somebody's. Read anew: the hand may have been
-                // at it just now.
-                let carried = devices[*switch].carries(&ports[*switch][*port]);
-                let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
-                let fits = vlans.iter().all(|vlan| {
-                    book.vlans
-                        .iter()
-                        .position(|it| it == vlan)
-                        .is_some_and(|it| book.places[nth].lock().unwrap().owners.iter().any(|owner| owner.0 == it))
-                });
+                // Set right: it is in that VLAN no more, be it that the VLAN is not even declared, or its tenant has the port by now.
+                // Read anew: the hand may have been at it just now.
+                let Some((since, vlan)) = book.places[nth].lock().unwrap().by_hand else { continue };
+                let running = devices[*switch].running();
+                let is_in_it = running.ports.get(&ports[*switch][*port]).is_some_and(|it| it.up && it.access == vlan);
+                let is_owners = book.places[nth].lock().unwrap().owners.iter().any(|it| book.vlans[it.0] == vlan);
+                let fits = !is_in_it || is_owners;
                 if fits {
-                    let lasted = book.places[nth].lock().unwrap().by_hand.map(|it| it.elapsed()).unwrap_or_default();
                     let mut slowest = found.slowest_repair.lock().unwrap();
-                    *slowest = (*slowest).max(lasted);
+                    *slowest = (*slowest).max(since.elapsed());
                     book.was_set_right(nth);
                 }
                 continue;

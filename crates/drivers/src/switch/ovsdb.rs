@@ -36,6 +36,7 @@ const MARK: (&str, &str) = ("cofferdam", "owned");
 pub(super) struct Ovsdb {
     config: SwitchConfig,
     endpoint: Endpoint,
+    tls: Option<Arc<rustls::ClientConfig>>,
     deadline: Duration,
     /// Kept between calls, made again after any trouble.
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
@@ -43,8 +44,20 @@ pub(super) struct Ovsdb {
 
 impl Ovsdb {
     pub(super) fn new(config: SwitchConfig) -> Result<Ovsdb, SwitchError> {
-        let endpoint = Endpoint::parse(&config.endpoint).map_err(|reason| SwitchError::Config { switch: config.name.clone(), reason })?;
-        Ok(Ovsdb { config, endpoint, deadline: DEADLINE, connection: tokio::sync::Mutex::new(None) })
+        let unusable = |reason| SwitchError::Config { switch: config.name.clone(), reason };
+        let endpoint = Endpoint::parse(&config.endpoint).map_err(unusable)?;
+        let tls = match (&endpoint, &config.trust) {
+            (Endpoint::Tls(_), trust) => {
+                // Databases show certificates that name nobody, as a rule: then the certificate itself is to be given.
+                let Some(ca) = &trust.ca else {
+                    return Err(unusable("ssl: needs the certificate to trust, or that of its authority (ca)".into()));
+                };
+                let own = trust.certificate.as_deref().zip(trust.key.as_ref().map(model::Secret::reveal));
+                Some(crate::tls::trusting(ca, own).map_err(unusable)?)
+            }
+            _ => None,
+        };
+        Ok(Ovsdb { config, endpoint, tls, deadline: DEADLINE, connection: tokio::sync::Mutex::new(None) })
     }
 
     fn rejected(&self, reason: String) -> SwitchError {
@@ -60,7 +73,7 @@ impl Ovsdb {
         match kept.as_ref() {
             Some(connection) if !connection.is_broken() => Ok(Arc::clone(connection)),
             _ => {
-                let fresh = Connection::open(&self.endpoint).await.map_err(|error| self.unreachable(&error))?;
+                let fresh = Connection::open(&self.endpoint, self.tls.as_ref()).await.map_err(|error| self.unreachable(&error))?;
                 Ok(Arc::clone(kept.insert(Arc::new(fresh))))
             }
         }

@@ -358,3 +358,102 @@ fn uplink(port: &str, add: &BTreeSet<VlanId>, remove: &BTreeSet<VlanId>, seen: &
     out.push(format!("ip link set dev {port} up"));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::switch::Overlay;
+
+    fn vlan(id: u16) -> VlanId {
+        VlanId::new(id).unwrap()
+    }
+
+    fn overlay() -> Overlay {
+        Overlay { vtep: String::new(), bgp_as: 65001 }
+    }
+
+    fn site(overlay: Option<&Overlay>) -> Site<'_> {
+        Site { isolation: vlan(4000), bridge: "", overlay }
+    }
+
+    /// In the form of iproute2 6.1, shortened.
+    const LINKS: &str = r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP"],"link_type":"loopback"},
+        {"ifname":"eth0","flags":["UP"],"link_type":"ether"},
+        {"ifname":"br0","flags":["UP"],"link_type":"ether","linkinfo":{"info_kind":"bridge","info_data":{"vlan_filtering":1}}},
+        {"ifname":"swp1","flags":["UP"],"master":"br0","link_type":"ether","ifalias":"cofferdam one",
+         "linkinfo":{"info_slave_kind":"bridge","info_slave_data":{"state":"forwarding","isolated":true}}},
+        {"ifname":"swp2","flags":["UP"],"master":"br0","link_type":"ether","linkinfo":{"info_slave_kind":"bridge","info_slave_data":{"isolated":false}}},
+        {"ifname":"swp3","flags":["BROADCAST"],"master":"br0","link_type":"ether","linkinfo":{"info_slave_kind":"bridge"}},
+        {"ifname":"swp4","flags":["UP"],"master":"bond1","link_type":"ether","linkinfo":{"info_slave_kind":"bond","info_slave_data":{"state":"ACTIVE"}}},
+        {"ifname":"swp5","flags":["UP"],"link_type":"ether"},
+        {"ifname":"bond1","flags":["UP"],"master":"br0","link_type":"ether","ifalias":"cofferdam",
+         "linkinfo":{"info_kind":"bond","info_data":{"mode":"802.3ad","miimon":100},"info_slave_kind":"bridge"}},
+        {"ifname":"br0.10","flags":["UP"],"link_type":"ether","linkinfo":{"info_kind":"vlan","info_data":{"id":10}}},
+        {"ifname":"vxlan0","flags":["UP"],"master":"br0","link_type":"ether",
+         "linkinfo":{"info_kind":"vxlan","info_data":{"external":true,"id":0},"info_slave_kind":"bridge"}},
+        {"ifname":"vxlan77","flags":["UP"],"master":"br0","link_type":"ether",
+         "linkinfo":{"info_kind":"vxlan","info_data":{"id":10077},"info_slave_kind":"bridge"}}]"#;
+    const VLANS: &str = r#"[{"ifname":"br0","vlans":[{"vlan":1,"flags":["PVID","Egress Untagged"]},{"vlan":100,"vlanEnd":102}]},
+        {"ifname":"swp1","vlans":[{"vlan":4000,"flags":["PVID","Egress Untagged"]}]},
+        {"ifname":"swp2","vlans":[{"vlan":100,"flags":["PVID","Egress Untagged"]},{"vlan":101,"vlanEnd":102}]},
+        {"ifname":"swp3","vlans":[{"vlan":5,"flags":["PVID","Egress Untagged"]}]},
+        {"ifname":"bond1","vlans":[{"vlan":77,"flags":["PVID"]}]},
+        {"ifname":"vxlan77","vlans":[{"vlan":77,"flags":["PVID","Egress Untagged"]}]}]"#;
+    const TUNNELS: &str = r#"[{"ifname":"br0","tunnels":[]},{"ifname":"vxlan0","tunnels":[{"vlan":100,"tunid":10100},
+        {"vlan":101,"vlanEnd":102,"tunid":10101,"tunidEnd":10102}]}]"#;
+
+    #[test]
+    fn what_iproute2_prints_is_read() {
+        let overlay = overlay();
+        let answers = [LINKS, VLANS, TUNNELS].map(str::to_owned);
+        let seen = FrrLinux.parse(&answers, site(Some(&overlay))).unwrap();
+        let shown: Vec<String> = seen.ports.iter().map(|(name, it)| format!("{name}: {}", it.mode)).collect();
+        assert_eq!(
+            shown,
+            [
+                "bond1: VLANs 77, untagged , PVID 77",
+                "swp1: isolated",
+                "swp2: trunk of VLANs 101,102, native 100",
+                "swp3: access VLAN 5, down",
+                "swp4: member of bond1",
+                "swp5: not in br0",
+            ]
+        );
+        assert_eq!(seen.ports["swp1"].description, "cofferdam one");
+        assert_eq!(seen.lags["bond1"], LagSeen { protocol: Some(LagProtocol::Lacp), is_ours: true });
+        let vnis: Vec<(u16, Option<u32>)> = seen.vlans.iter().map(|(vlan, it)| (vlan.get(), it.vni.map(Vni::get))).collect();
+        assert_eq!(vnis, [(1, None), (77, Some(10077)), (100, Some(10100)), (101, Some(10101)), (102, Some(10102))]);
+        assert!(seen.carried.contains(&vlan(77)) && !seen.carried.contains(&vlan(5)));
+        assert!(FrrLinux.parse(&["[]".to_owned(), "[]".to_owned()], site(None)).unwrap_err().contains("br0"));
+        assert!(FrrLinux.parse(&["bash: ip: command not found".to_owned(), "[]".to_owned()], site(None)).is_err());
+    }
+
+    #[test]
+    fn a_mapping_is_a_tunnel_of_the_one_device() {
+        let overlay = overlay();
+        let vni = Vni::new(10100).unwrap();
+        let changes = [Change::MapVni { vlan: vlan(100), vni }, Change::UnmapVni { vlan: vlan(100), vni }];
+        let lines = FrrLinux.render(&changes, &SwitchSeen::default(), site(Some(&overlay))).unwrap();
+        let done = RECEIPT.0;
+        assert_eq!(
+            lines,
+            [
+                format!("bridge vlan add dev vxlan0 vid 100 && bridge vlan add dev vxlan0 vid 100 tunnel_info id 10100{done}"),
+                format!("bridge vlan del dev vxlan0 vid 100 tunnel_info id 10100 && bridge vlan del dev vxlan0 vid 100{done}"),
+            ]
+        );
+        assert!(FrrLinux.render(&changes, &SwitchSeen::default(), site(None)).is_err());
+        let bad = Change::SetPort { port: "swp1; reboot".to_owned(), mode: PortMode::Isolated, seen: SeenMode::Absent };
+        assert!(FrrLinux.render(&[bad], &SwitchSeen::default(), site(None)).is_err());
+    }
+
+    #[test]
+    fn a_port_from_elsewhere_joins_the_bridge_while_it_is_down() {
+        let member = SeenMode::Known(PortMode::Member { lag: "bond1".to_owned() });
+        let change = Change::SetPort { port: "swp4".to_owned(), mode: PortMode::Access(vlan(5)), seen: member };
+        let lines = FrrLinux.render(&[change], &SwitchSeen::default(), site(None)).unwrap();
+        let expected = "ip link set dev swp4 down && ip link set dev swp4 master br0 && bridge vlan del dev swp4 vid 1-4094 && \
+                        bridge link set dev swp4 isolated off && bridge vlan add dev swp4 vid 5 pvid untagged && ip link set dev swp4 up";
+        assert_eq!(lines, [expected.to_owned() + RECEIPT.0]);
+    }
+}

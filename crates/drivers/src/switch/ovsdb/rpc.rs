@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 /// Longest message that is accepted, in bytes; a switch with thousands of ports answers with well under one MiB.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -22,16 +25,18 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 pub(super) enum Endpoint {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    Tls(SocketAddr),
 }
 
 impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Endpoint, String> {
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Endpoint::Unix(path.into())),
-            Some(("tcp", address)) => {
-                address.parse().map(Endpoint::Tcp).map_err(|_| format!("{address:?} is not ADDRESS:PORT with a literal address"))
+            Some((kind @ ("tcp" | "ssl"), address)) => {
+                let made = if kind == "tcp" { Endpoint::Tcp } else { Endpoint::Tls };
+                address.parse().map(made).map_err(|_| format!("{address:?} is not ADDRESS:PORT with a literal address"))
             }
-            _ => Err(format!("{text:?} is neither unix:PATH nor tcp:ADDRESS:PORT")),
+            _ => Err(format!("{text:?} is neither unix:PATH nor tcp:ADDRESS:PORT nor ssl:ADDRESS:PORT")),
         }
     }
 }
@@ -59,9 +64,18 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects. The caller sets the deadline.
-    pub(super) async fn open(endpoint: &Endpoint) -> io::Result<Connection> {
+    /// Connects; `tls` says whom to trust where the endpoint speaks TLS. The caller sets the deadline.
+    pub(super) async fn open(endpoint: &Endpoint, tls: Option<&Arc<ClientConfig>>) -> io::Result<Connection> {
         match endpoint {
+            Endpoint::Tls(address) => {
+                let tls = tls.ok_or_else(|| io::Error::other("no certificate authority was given"))?;
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let name = ServerName::IpAddress(address.ip().into());
+                let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+                let (read, write) = tokio::io::split(stream);
+                Ok(Connection::start(read, write))
+            }
             Endpoint::Unix(path) => {
                 let (read, write) = UnixStream::connect(path).await?.into_split();
                 Ok(Connection::start(read, write))

@@ -402,3 +402,79 @@ async fn concurrent_writers_do_not_overwrite_each_other() {
     assert_eq!(switch.transact(&operations, until, "testing").await.unwrap(), Err(Refusal::LostRace));
     assert_eq!(rig.vsctl(&["get", "port", "p1", "tag"]), "55");
 }
+
+/// A program that ends with the test, however that ends.
+struct Ends(std::process::Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_speaks_tls_is_known_by_its_certificate() {
+    let Some(rig) = Rig::start() else { return };
+    let make = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    };
+    let ((theirs, their_key), (ours, our_key), (others, _)) = (make("switch"), make("cofferdam"), make("other"));
+    let file = |name: &str, text: &str| {
+        let path = rig.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let options = [
+        format!("--private-key={}", file("theirs.key", &their_key)),
+        format!("--certificate={}", file("theirs.pem", &theirs)),
+        format!("--ca-cert={}", file("ours.pem", &ours)),
+        format!("--db=unix:{}/db.sock", rig.dir.path().display()),
+    ];
+    // One of its own on the host, where this test is.
+    let database = rig.dir.path().join("tls.db").display().to_string();
+    rig.run(&["ovsdb-tool", "create", &database, "/usr/share/openvswitch/vswitch.ovsschema"]);
+    let path = |name: &str| rig.dir.path().join(name).display().to_string();
+    let mut words = vec!["ovsdb-server".to_owned(), database, "--remote=pssl:0:127.0.0.1".to_owned()];
+    words.extend(options.into_iter().take(3));
+    words.push(format!("--remote=punix:{}", path("tls.sock")));
+    words.push(format!("--unixctl={}", path("tls.ctl")));
+    words.push(format!("--log-file={}", path("tls.log")));
+    words.push("-vfile:info".to_owned());
+    let _server = Ends(Command::new(&words[0]).args(&words[1..]).envs([("OVS_RUNDIR", rig.dir.path())]).spawn().unwrap());
+    let port = async {
+        for _ in 0..200 {
+            let log = std::fs::read_to_string(path("tls.log")).unwrap_or_default();
+            const SAID: &str = ": listening on port ";
+            if let Some(at) = log.find(SAID) {
+                let digits: String = log[at + SAID.len()..].chars().take_while(char::is_ascii_digit).collect();
+                return digits.parse::<u16>().unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{}", std::fs::read_to_string(path("tls.log")).unwrap_or_default());
+    };
+    let port = port.await;
+    let db = format!("--db=unix:{}", path("tls.sock"));
+    rig.run(&["ovs-vsctl", "--no-wait", "--timeout=10", &db, "init", "--", "add-br", "br0"]);
+    let config = |ca: &str| {
+        let mut config = SwitchConfig::plain("leaf1", "ovsdb", &format!("ssl:127.0.0.1:{port}"), "br0", isolation());
+        config.trust.ca = Some(ca.to_owned());
+        config.trust.certificate = Some(ours.clone());
+        config.trust.key = Some(model::Secret::new(our_key.clone()));
+        config
+    };
+    // No daemon applies anything here: that it reads at all is what is asked.
+    let seen = open(config(&theirs)).unwrap().observe().await;
+    let refused = open(config(&others)).unwrap().observe().await;
+    let without = open(SwitchConfig::plain("leaf1", "ovsdb", "ssl:127.0.0.1:1", "br0", isolation()));
+    match seen {
+        Ok(seen) => assert!(seen.ports.contains_key("br0")),
+        Err(SwitchError::Timeout { doing, .. }) => assert_eq!(doing, "waiting for its daemon to apply the configuration"),
+        Err(other) => panic!("{other}"),
+    }
+    assert!(matches!(&refused, Err(SwitchError::Unreachable { reason, .. }) if reason.contains("certificate")), "{refused:?}");
+    assert!(matches!(without, Err(SwitchError::Config { .. })));
+}
