@@ -107,7 +107,10 @@ pub(crate) async fn take(cx: &Cx, node: &Id<Node>) -> Result<Result<Provisioning
             ProvisioningSegment::own(vlan)
         }
     };
-    ensure(cx, &config, &segment).await?;
+    // Whoever lays the cable is one, by its lease: two at once would each take the other's away.
+    if cx.store.get(&segment.network).await?.is_none() {
+        make(cx, &config, &segment).await?;
+    }
     let access = cx.store.get(&segment.access).await?;
     Ok(match access.filter(|it| it.observed.status == PortStatus::Active) {
         Some(_) => Ok(segment),
@@ -161,7 +164,8 @@ async fn make(cx: &Cx, config: &ProvisioningConfig, it: &ProvisioningSegment) ->
         .create(&of)
         .create(&subnet)
         .create(&access)
-        .wake(&it.access);
+        .wake(&it.access)
+        .wake_named(PROVISIONING, PROVISIONING);
     match cx.store.apply(batch).await {
         Err(StoreError::Taken { pool, value }) => {
             Err(Fault::Outside(format!("the provisioning network cannot be made: {value} of {pool} is taken")))
