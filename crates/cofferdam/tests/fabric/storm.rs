@@ -403,7 +403,8 @@ impl Storm {
                 }
             }
         }
-        let until = Instant::now() + Duration::from_secs(240);
+        // A switch that fell silent in a commit is waited for as long as a commit may take.
+        let until = Instant::now() + Duration::from_secs(420);
         while !self.leaving.is_empty() || !self.releasing.is_empty() {
             let (leaving, releasing) = (&self.leaving, &self.releasing);
             assert!(Instant::now() < until, "stuck: ports {leaving:?}, nodes {releasing:?}");
@@ -487,6 +488,9 @@ fn no_port_is_ever_in_a_segment_that_is_not_its_tenants() {
             break;
         }
         std::thread::sleep(PACE);
+    }
+    if !watcher.found.violations.lock().unwrap().is_empty() {
+        report("broken-off", &storm, &watcher.found, began, steps);
     }
     storm.calm();
     let found = watcher.end();
