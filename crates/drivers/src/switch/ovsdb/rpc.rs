@@ -217,7 +217,8 @@ mod tests {
     fn endpoints_are_read() {
         assert_eq!(Endpoint::parse("unix:/a/b.sock"), Ok(Endpoint::Unix("/a/b.sock".into())));
         assert_eq!(Endpoint::parse("tcp:127.0.0.1:6640"), Ok(Endpoint::Tcp("127.0.0.1:6640".parse().unwrap())));
-        for bad in ["", "unix:", "tcp:", "tcp:host:1", "ssl:127.0.0.1:6640", "/a/b.sock"] {
+        assert_eq!(Endpoint::parse("ssl:127.0.0.1:6640"), Ok(Endpoint::Tls("127.0.0.1:6640".parse().unwrap())));
+        for bad in ["", "unix:", "tcp:", "tcp:host:1", "ssl:host:1", "tls:127.0.0.1:6640", "/a/b.sock"] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
     }
