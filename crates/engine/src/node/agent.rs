@@ -247,7 +247,7 @@ impl Machine<'_> {
                 // The machine may have been switched off or reset by hand: then the ramdisk is booted again.
                 let power = self.bmc().map_err(Fault::bmc)?.power().await.map_err(Fault::bmc)?;
                 let is_on = power == drivers::bmc::PowerState::On || self.interface(Interface::Power) == "fake";
-                let quiet = desired.heartbeat_at.is_none_or(|at| Timestamp::now().seconds_since(at) > QUIET);
+                let quiet = desired.heartbeat_at.is_none_or(|at| !(0.0..=QUIET).contains(&Timestamp::now().seconds_since(at)));
                 Ok(Err(match (!is_on || quiet, self.node.observed.boots < MAX_BOOTS) {
                     (true, true) => Silence::Boot(format!("{error}; booting again")),
                     (true, false) => Silence::Fail(error.to_string()),

@@ -54,7 +54,11 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     look
 }
 
-async fn look(cx: &Cx, node: Object<Node>) -> Look {
+async fn look(cx: &Cx, mut node: Object<Node>) -> Look {
+    if node.observed.phase != Phase::Rest && node.observed.not_after(Timestamp::now()) {
+        cx.store.apply(cx.facts().observe(&node)).await?;
+        node.revision += 1;
+    }
     let cards = cx.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
     let look = Machine { cx, node: Box::new(node), cards, wants: false };
     if let Some(request) = look.node.desired.request.clone().filter(|it| it.seq > look.node.observed.handled) {

@@ -20,9 +20,9 @@ pub(super) fn pause(failures: u32) -> Duration {
 /// How long the switch is not to be tried yet, if it is not.
 pub(super) fn is_open(switch: &Object<Switch>) -> Option<Duration> {
     let left = switch.observed.retry_at?.0.checked_sub(Timestamp::now().0)?;
-    // A clock that was set back must not keep a switch from being looked at.
-    let left = Duration::from_micros(u64::try_from(left).ok()?).min(LONGEST);
-    (!left.is_zero()).then_some(left)
+    let left = Duration::from_micros(u64::try_from(left).ok()?);
+    // No pause is longer: there the clock was set back, and the switch must not wait for the old time to come again.
+    (!left.is_zero() && left <= LONGEST).then_some(left)
 }
 
 /// Nothing is known of the switch: what was proven stays proven only as far as its reading goes, and nothing new is believed.
@@ -46,6 +46,16 @@ pub(super) async fn failed(cx: &Cx, switch: Object<Switch>, error: &SwitchError)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_switch_from_being_tried() {
+        let mut switch = Object::new(model::Id::parse("leaf1").unwrap(), None, "leaf1", model::fabric::SwitchDesired::default());
+        assert_eq!(is_open(&switch), None);
+        switch.observed.retry_at = Some(Timestamp::now().plus_seconds(20));
+        assert!(is_open(&switch).is_some());
+        switch.observed.retry_at = Some(Timestamp::now().plus_seconds(900));
+        assert_eq!(is_open(&switch), None);
+    }
 
     #[test]
     fn pauses_grow_and_end_growing() {

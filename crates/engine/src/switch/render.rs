@@ -105,7 +105,8 @@ fn description(row: &Object<SwitchPort>) -> String {
 
 fn was_refused(row: &Object<SwitchPort>) -> bool {
     let seen = &row.observed;
-    let recently = seen.refused_at.is_some_and(|at| Timestamp::now().seconds_since(at) < REFUSED_SECONDS);
+    // One that was refused in the future was refused before the clock was set back.
+    let recently = seen.refused_at.is_some_and(|at| (0.0..REFUSED_SECONDS).contains(&Timestamp::now().seconds_since(at)));
     recently && !seen.refused.is_empty() && seen.generation == row.generation
 }
 
@@ -182,6 +183,17 @@ mod tests {
         assert_eq!(wanted.ports["p2"].mode, PortMode::Isolated);
         assert_eq!(wanted.ports.len(), 2, "a port without a row is never named");
         assert_eq!(wanted.vlans.keys().copied().collect::<Vec<_>>(), [vlan(100), vlan(101), vlan(4094)]);
+    }
+
+    #[test]
+    fn what_was_refused_is_asked_for_again_after_a_while_or_when_the_clock_was_set_back() {
+        let mut it = row("leaf1", "p1", PortUse::Isolated);
+        it.observed.refused = "% Invalid input".into();
+        it.observed.generation = it.generation;
+        for (seconds, is_left_out) in [(-5, true), (-61, false), (900, false)] {
+            it.observed.refused_at = Some(Timestamp::now().plus_seconds(seconds));
+            assert_eq!(was_refused(&it), is_left_out, "{seconds} s from now");
+        }
     }
 
     #[test]

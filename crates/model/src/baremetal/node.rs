@@ -388,6 +388,22 @@ impl NodeObserved {
         let waits = self.phase == Phase::Agent || (matches!(self.phase, Phase::Before | Phase::Work) && step());
         waits && !self.failing && !self.aborting
     }
+
+    /// Moves beginnings that lie after `now` there: the clock was set back since, and deadlines must not wait for the old time to come
+    /// again. Returns whether there were any.
+    pub fn not_after(&mut self, now: Timestamp) -> bool {
+        let begun = self.job.steps.iter_mut().filter_map(|it| match &mut it.progress {
+            StepState::Begun { at, .. } => Some(at),
+            StepState::Pending | StepState::Done { .. } => None,
+        });
+        let optional = [&mut self.power_began, &mut self.state_since, &mut self.restarted_at].into_iter().flatten();
+        let mut any = false;
+        for at in begun.chain(optional).chain([&mut self.phase_since]).filter(|at| **at > now) {
+            *at = now;
+            any = true;
+        }
+        any
+    }
 }
 
 /// The state users see: a request not yet taken up shows the state it leads to first, and waiting for the agent shows as such.
@@ -428,4 +444,21 @@ impl Kind for Node {
         Column { name: "shard", value: |it| it.desired.shard.clone() },
         Column { name: "allocation_id", value: |it| it.desired.allocation_id.as_ref().map(ToString::to_string) },
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beginnings_in_the_future_are_pulled_back_and_no_others() {
+        let (past, now, future) = (Timestamp(1), Timestamp(2), Timestamp(3));
+        let mut seen = NodeObserved { phase_since: past, state_since: Some(past), power_began: None, ..NodeObserved::default() };
+        assert!(!seen.not_after(now));
+        assert_eq!((seen.phase_since, seen.state_since, seen.power_began), (past, Some(past), None));
+        seen.phase_since = future;
+        seen.power_began = Some(future);
+        assert!(seen.not_after(now));
+        assert_eq!((seen.phase_since, seen.state_since, seen.power_began), (now, Some(past), Some(now)));
+    }
 }
