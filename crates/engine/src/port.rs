@@ -201,6 +201,9 @@ async fn grouped(
 
 /// A name for a group of links that neither we nor others use.
 async fn free_lag(cx: &Cx, switch: &Object<Switch>) -> Result<Option<String>, Fault> {
+    if switch.observed.read_at.is_none() {
+        return Err(Fault::Silent(format!("which groups of links {} has is not known yet", switch.id)));
+    }
     let taken: BTreeSet<String> = cx.store.allocations(&fabric::lag_pool(&switch.id)).await?.into_iter().map(|it| it.value).collect();
     let names = LAGS.filter_map(|number| drivers::switch::lag_name(&switch.desired.driver, number));
     Ok(names.into_iter().find(|name| !taken.contains(name) && !switch.observed.others_lags.contains(name)))
@@ -245,6 +248,10 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
             let read_at = it.proof().map(|proof| proof.read_at.iso_micros());
             tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at, "isolation proven; the port is let go");
             it.desired.holder = None;
+            if it.proof().is_some() {
+                // The word is not needed any more; it must not stand in for a proof that ends later.
+                it.desired.forced = None;
+            }
             cx.store.apply(cx.facts().want(&it).wake(&it.desired.switch)).await?;
         } else {
             none_left = false;

@@ -314,14 +314,7 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
         }
         Ok(Ok(Next::Again(Duration::ZERO)))
     };
-    let keep = async {
-        loop {
-            tokio::time::sleep(LEASE / 3).await;
-            if let Err(error) = shared.store.renew(&cx.claim, LEASE).await {
-                tracing::warn!(%error, kind = cx.claim.kind, id = cx.claim.id, "could not keep the lease");
-            }
-        }
-    };
+    let keep = keep(&shared.store, &cx.claim);
     let began = Instant::now();
     let result = tokio::select! {
         result = look => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {limit:?}")))),
@@ -352,6 +345,24 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
     }
 }
 
+/// Keeps the lease; ends when it is lost, or so late that it will be before the store can be asked once more. Whoever looks stops then:
+/// writes into the store are fenced, but what is sent to a switch or a BMC is not.
+async fn keep(store: &Store, claim: &Claim) {
+    const PAUSE: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+    let mut until = tokio::time::Instant::now() + LEASE;
+    while tokio::time::Instant::now() + PAUSE < until {
+        tokio::time::sleep(PAUSE).await;
+        let asked = tokio::time::Instant::now();
+        match tokio::time::timeout_at(until - PAUSE, store.renew(claim, LEASE)).await {
+            Ok(Ok(())) => until = asked + LEASE,
+            Ok(Err(StoreError::LeaseLost { .. })) => break,
+            Ok(Err(error)) => tracing::warn!(%error, kind = claim.kind, id = claim.id, "could not keep the lease"),
+            Err(_) => tracing::warn!(kind = claim.kind, id = claim.id, "the store does not answer: could not keep the lease"),
+        }
+    }
+    tracing::warn!(kind = claim.kind, id = claim.id, "the lease is lost: somebody else goes on");
+}
+
 async fn reconcile(cx: &Cx) -> Look {
     match cx.claim.kind.as_str() {
         Switch::NAME => switch::reconcile(cx).await,
@@ -370,5 +381,26 @@ async fn reconcile(cx: &Cx) -> Look {
             tracing::warn!(kind = other, "nobody reconciles this kind");
             Ok(Next::Gone)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_lost_its_lease_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", dir.path().join("db").display())).await.unwrap();
+        let leaf = model::Id::<Switch>::parse("leaf1").unwrap();
+        store.apply(store::Batch::wishes().wake(&leaf)).await.unwrap();
+        // As by a clock that is ahead: the lease is over for others at once.
+        let mine = store.claim("one", Duration::ZERO).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let theirs = store.claim("other", LEASE).await.unwrap().unwrap();
+        assert_eq!((&mine.kind, &mine.id), (&theirs.kind, &theirs.id));
+        tokio::time::timeout(LEASE - Duration::from_secs(1), keep(&store, &mine)).await.expect("it goes on without a lease");
+        let kept = tokio::time::timeout(LEASE / 2, keep(&store, &theirs)).await;
+        assert!(kept.is_err(), "it stops although it has the lease");
     }
 }

@@ -112,6 +112,11 @@ pub struct SwitchDesired {
 }
 
 impl SwitchDesired {
+    /// Which device this is, as far as the declaration tells.
+    pub fn read_as(&self) -> String {
+        format!("{} {} {}", self.driver, self.endpoint, self.bridge)
+    }
+
     /// Whether it is spoken to at all.
     pub fn is_managed(&self) -> bool {
         self.declared != Declared::Withdrawn && !self.paused
@@ -124,6 +129,8 @@ impl SwitchDesired {
 pub struct SwitchObserved {
     /// When the switch was last read in full, taken before the reading began.
     pub read_at: Option<Timestamp>,
+    /// Which device that was, as it was declared then: see [`SwitchDesired::read_as`].
+    pub read_as: String,
     /// The number of that reading: each has its own, and proofs name it.
     pub reading: u64,
     /// Every VLAN of which something was left on it then: frames on ports of ours or not, now or after a restart, and our declarations.
@@ -154,6 +161,8 @@ pub struct SwitchObserved {
     pub commits: u64,
     /// Whether a change was begun and not seen to end: what was sent may still come into force.
     pub writing: bool,
+    /// How many changes were begun.
+    pub begun: u64,
     /// How long the last change took, in milliseconds.
     pub commit_ms: u64,
     /// The SSH host key that was taken on first use.
@@ -307,9 +316,13 @@ impl crate::Object<SwitchPort> {
         holds.then_some(Proof { read_at: seen.read_at?, reading: seen.reading })
     }
 
-    /// Whether an operator's word stands in for a proof. Once there was one, it alone counts.
+    /// Whether an operator's word stands in for a proof. Once there was one, it alone counts; and a later reading that shows the port
+    /// carrying something makes the word void.
     pub fn is_forced(&self) -> bool {
-        self.desired.forced.is_some() && self.observed.proven != self.generation
+        let seen = &self.observed;
+        let Some(forced) = self.desired.forced.as_ref().filter(|_| seen.proven != self.generation) else { return false };
+        let is_later = seen.generation == self.generation && seen.read_at.is_some_and(|at| at > forced.at);
+        !(is_later && seen.seen.as_ref().is_some_and(|it| *it != PortUse::Isolated))
     }
 
     /// Whether it was let go but is not yet proven isolated.
@@ -365,4 +378,35 @@ impl Kind for SwitchPort {
     ];
     const LINKS: &'static [Link<Self>] =
         &[Link { name: "vlan", values: |it| it.desired.wanted.vlans().iter().map(ToString::to_string).collect() }];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Object;
+
+    #[test]
+    fn an_operators_word_counts_until_a_reading_contradicts_it() {
+        let switch = Id::parse("leaf1").unwrap();
+        let id = SwitchPortDesired::id_of(&switch, "p1");
+        let (wanted, since) = (PortUse::Isolated, Timestamp(0));
+        let desired = SwitchPortDesired { switch, port: "p1".into(), wanted, holder: None, since, lag: None, forced: None };
+        let mut row = Object::<SwitchPort>::new(id, None, "p1", desired);
+        let carries = Some(PortUse::Access(VlanId::new(100).unwrap()));
+        row.observed =
+            SwitchPortObserved { seen: carries.clone(), generation: row.generation, read_at: Some(Timestamp(5)), ..Default::default() };
+        assert!(!row.is_free());
+        row.desired.forced = Some(Forced { by: "me".into(), reason: "seen with own eyes".into(), at: Timestamp(9) });
+        assert!(row.is_free(), "what was read before is what the word is about");
+        row.observed.read_at = Some(Timestamp(10));
+        assert!(!row.is_free() && row.in_quarantine(), "read afterwards as carrying a VLAN");
+        row.observed.seen = None;
+        assert!(row.is_free(), "nothing that contradicts");
+        row.observed.seen = Some(PortUse::Isolated);
+        assert!(row.is_free() && row.proof().is_some());
+        // Once proven, the proof alone counts.
+        row.observed.proven = row.generation;
+        row.observed.seen = carries;
+        assert!(!row.is_free());
+    }
 }

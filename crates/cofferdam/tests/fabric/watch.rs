@@ -23,6 +23,8 @@ struct Place {
     past: Vec<(Tenant, Instant)>,
     /// Somebody put it into this VLAN by hand: until it was set right.
     by_hand: Option<(Instant, u16)>,
+    /// Whom the control plane said last to have the port, and when.
+    confirmed: Option<(Tenant, Instant)>,
 }
 
 /// Whose each port may be, as the one who asks the control plane knows.
@@ -58,6 +60,7 @@ impl Book {
     pub fn confirm(&self, place: usize, claim: u64) {
         let mut place = self.places[place].lock().unwrap();
         let (stays, ended): (Vec<_>, Vec<_>) = place.owners.drain(..).partition(|it| it.1 >= claim);
+        place.confirmed = stays.iter().find(|it| it.1 == claim).map(|it| (it.0, Instant::now()));
         place.owners = stays;
         let until = Instant::now() + GRACE;
         place.past.extend(ended.into_iter().map(|it| (it.0, until)));
@@ -148,14 +151,14 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
             let protected = devices[*switch].running().ports.get(&ports[*switch][*port]).is_some_and(|it| it.protected);
             let vlans: BTreeSet<u16> = carried.untagged.into_iter().chain(carried.tagged.iter().copied()).collect();
             let Some(owners) = book.owners(nth, since) else {
-                // Set right: it is in that VLAN no more, be it that the VLAN is not even declared, or its tenant has the port by now.
+                // Set right: it is in that VLAN no more, or was read back since as that tenant's. One who only asked for the port may give
+                // that up again, and the hand's VLAN would be taken for the control plane's doing.
                 // Read anew: the hand may have been at it just now.
                 let Some((since, vlan)) = book.places[nth].lock().unwrap().by_hand else { continue };
                 let running = devices[*switch].running();
                 let is_in_it = running.ports.get(&ports[*switch][*port]).is_some_and(|it| it.up && it.access == vlan);
-                let is_owners = book.places[nth].lock().unwrap().owners.iter().any(|it| book.vlans[it.0] == vlan);
-                let fits = !is_in_it || is_owners;
-                if fits {
+                let confirmed = book.places[nth].lock().unwrap().confirmed;
+                if !is_in_it || confirmed.is_some_and(|(tenant, at)| at > since && book.vlans[tenant] == vlan) {
                     let mut slowest = found.slowest_repair.lock().unwrap();
                     *slowest = (*slowest).max(since.elapsed());
                     book.was_set_right(nth);

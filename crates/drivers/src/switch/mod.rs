@@ -14,6 +14,8 @@ mod ovsdb;
 pub mod plan;
 pub mod wanted;
 
+use std::time::Duration;
+
 use model::Secret;
 use model::net::VlanId;
 
@@ -180,6 +182,11 @@ pub trait Switch: Send + Sync {
     /// # Errors
     /// `Unreachable` and `Timeout` mean that the change may or may not have happened, `Rejected` that at least a part did not; observe.
     fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>>;
+
+    /// For how long after a change that broke off the switch may still change by itself, as by a timer that takes it back.
+    fn lingers(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Ends when the switch says by itself that its configuration changed; never where it does not tell. For who waits beside a timer.
     fn changed(&self) -> Fut<'_, ()> {

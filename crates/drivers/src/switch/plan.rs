@@ -104,13 +104,24 @@ impl Plan {
 /// ports are opened, then uplinks take up, and last goes what nobody wants. Pure.
 ///
 /// # Errors
-/// What may never be asked for: the isolation VLAN as a port's VLAN or on a trunk, a group or a mapping on a switch that has none.
+/// What may never be asked for: the isolation VLAN as a port's VLAN or on a trunk, a group or a mapping on a switch that has none, a
+/// group that is somebody else's.
 pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: VlanId) -> Result<Plan, String> {
     check(wanted, facts, isolation)?;
+    // One without our mark and without others' links may be ours, broken off before it got the mark.
+    for (lag, _) in seen.lags.iter().filter(|(lag, it)| wanted.lags.contains_key(*lag) && !it.is_ours) {
+        let is_member = |it: &SeenMode| matches!(it, SeenMode::Known(PortMode::Member { lag: of }) if of == lag);
+        if let Some((port, _)) = seen.ports.iter().find(|(port, it)| is_member(&it.mode) && !wanted.ports.contains_key(*port)) {
+            return Err(format!("the group {lag} is there and is not ours: {port} is in it"));
+        }
+    }
     let differences = differs(wanted, seen, facts);
     // What cannot be made so is no reason to save again and again.
-    let is_impossible =
-        |it: &Difference| matches!(it, Difference::Port { port, seen: SeenMode::Absent, .. } if !wanted.lags.contains_key(port));
+    let is_impossible = |it: &Difference| match it {
+        Difference::Port { port, seen: SeenMode::Absent, .. } => !wanted.lags.contains_key(port),
+        Difference::Port { port, seen: SeenMode::Known(PortMode::Member { .. }), .. } => wanted.uplinks.contains_key(port),
+        _ => false,
+    };
     let mut out = Plan { save: facts.saves && !differences.iter().all(is_impossible), ..Plan::default() };
     let (mut first, mut isolate, mut let_go, mut declare, mut close, mut open, mut take_up, mut last) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -120,6 +131,9 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
                 out.impossible.push(format!("it has no port {port}"));
             }
             Difference::Port { wanted: None, .. } | Difference::Unsaved { .. } => {}
+            Difference::Port { port, seen: SeenMode::Known(PortMode::Member { lag }), .. } if wanted.uplinks.contains_key(&port) => {
+                out.impossible.push(format!("uplink {port} is a member of the group {lag}: that is the uplink"));
+            }
             Difference::Port { port, wanted: Some(PortMode::Trunk { tagged, .. }), seen } if wanted.uplinks.contains_key(&port) => {
                 take_up.push(Change::Uplink { port, add: tagged, remove: BTreeSet::new(), seen });
             }
@@ -219,4 +233,53 @@ fn check(wanted: &SwitchWanted, facts: &Facts, isolation: VlanId) -> Result<(), 
         return Err(format!("it cannot group links, as in {lag}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::switch::wanted::{IsolatesBy, LagSeen, PortSeen, PortWanted};
+
+    const FACTS: Facts = Facts { isolates_by: IsolatesBy::Shutdown, declares_vlans: true, has_vni: false, has_lags: true, saves: true };
+
+    fn vlan(id: u16) -> VlanId {
+        VlanId::new(id).unwrap()
+    }
+
+    fn member(lag: &str) -> PortMode {
+        PortMode::Member { lag: lag.into() }
+    }
+
+    fn with_group(members: &[&str]) -> SwitchSeen {
+        let mut seen = SwitchSeen::default();
+        seen.lags.insert("Po24".into(), LagSeen { protocol: Some(LagProtocol::Lacp), is_ours: false });
+        for port in ["p1", "p2", "p3"] {
+            let mode = if members.contains(&port) { member("Po24") } else { PortMode::Isolated };
+            seen.ports.insert(port.into(), PortSeen::from(SeenMode::Known(mode)));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_group_with_links_of_others_is_not_taken() {
+        let mut wanted = SwitchWanted::default();
+        wanted.lags.insert("Po24".into(), LagProtocol::Lacp);
+        for port in ["p1", "p2"] {
+            wanted.ports.insert(port.into(), PortWanted { mode: member("Po24"), description: String::new() });
+        }
+        let of = |members: &[&str]| plan(&wanted, &with_group(members), &FACTS, vlan(4094));
+        assert!(of(&["p3"]).is_err_and(|why| why.contains("p3")));
+        // One that was broken off before it got our mark has no links, or only ours.
+        of(&[]).unwrap();
+        of(&["p1"]).unwrap();
+    }
+
+    #[test]
+    fn an_uplink_that_is_in_a_group_is_left_in_it() {
+        let mut wanted = SwitchWanted::default();
+        wanted.uplinks.insert("p1".into(), [vlan(100)].into());
+        let plan = plan(&wanted, &with_group(&["p1"]), &FACTS, vlan(4094)).unwrap();
+        assert!(plan.changes.iter().all(|it| !matches!(it, Change::Uplink { .. } | Change::SetPort { .. })), "{plan:?}");
+        assert!(plan.impossible.iter().any(|it| it.contains("Po24")), "{plan:?}");
+    }
 }

@@ -42,6 +42,12 @@ impl Machine<'_> {
         if !self.is_wired() {
             return Ok(Ok(oldest));
         }
+        // What it still holds counts, whatever cards it has by now: one may have been deleted or re-cabled since.
+        let holders = self.node.desired.vifs.iter().map(ToString::to_string).chain([self.ramdisk_port_id().to_string()]);
+        for row in self.cx.store.list(&Query::<SwitchPort>::new().column("holder", holders)).await? {
+            let (port, switch) = (&row.desired.port, &row.desired.switch);
+            return Ok(Err(format!("{port} of {switch} is held until it is read back as isolated")));
+        }
         for (switch, link) in self.cables().await? {
             let id = SwitchPortDesired::id_of(&switch.id, &link.port_id);
             let row = match self.cx.store.get::<SwitchPort>(&id).await? {

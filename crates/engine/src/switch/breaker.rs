@@ -27,7 +27,7 @@ pub(super) fn is_open(switch: &Object<Switch>) -> Option<Duration> {
 
 /// Nothing is known of the switch: what was proven stays proven only as far as its reading goes, and nothing new is believed.
 pub(super) async fn failed(cx: &Cx, switch: Object<Switch>, error: &SwitchError) -> Look {
-    cx.switches.note_answer(&switch, false);
+    cx.switches.fell_silent(&switch);
     let mut fresh = cx.load::<Switch>().await?.unwrap_or(switch);
     let seen = &mut fresh.observed;
     seen.failures = seen.failures.saturating_add(1);

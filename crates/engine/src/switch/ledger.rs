@@ -215,7 +215,7 @@ pub(super) async fn record(cx: &Cx, rows: &[Object<SwitchPort>], wanted: &Switch
         }
         let drifted = found.drift.iter().any(|it| it.port == row.desired.port);
         let is_new = what.as_ref() == Some(&row.desired.wanted) && (row.proof().is_none() || drifted);
-        let what = if is_new && !found.is_settled {
+        let what = if is_new && !found.footing.is_settled {
             note = "as wanted, but a change of the switch was broken off: it is read again to see that this lasts".to_owned();
             None
         } else {
@@ -257,6 +257,52 @@ async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<()
         Ok(()) | Err(StoreError::Stale { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ports that nobody holds and that are declared as uplinks by now are ports of the ledger no more. Returns whether there were any.
+pub(super) async fn forget_uplinks(cx: &Cx, switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Result<bool, Fault> {
+    let free = rows.iter().filter(|row| switch.desired.uplinks.contains(&row.desired.port) && row.is_free());
+    let gone: Vec<_> = free.collect();
+    if !gone.is_empty() {
+        cx.store.apply(gone.iter().fold(cx.facts(), |batch, row| batch.remove(row)).bump(WISHES)).await?;
+    }
+    Ok(!gone.is_empty())
+}
+
+/// A switch that was declared to be another device since it was read: what was read of the one proves nothing of the other. Returns
+/// whether that was so.
+pub(super) async fn distrust(cx: &Cx, switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Result<bool, Fault> {
+    let seen = &switch.observed;
+    if seen.read_as.is_empty() || seen.read_as == switch.desired.read_as() {
+        return Ok(false);
+    }
+    let mut batch = cx.facts();
+    for row in rows.iter().filter(|row| row.observed.read_at.is_some()) {
+        let mut row = row.clone();
+        row.observed.seen = None;
+        row.observed.read_at = None;
+        row.observed.note = "its switch was declared otherwise and not read since".into();
+        batch = batch.observe(&row);
+        if let Some(holder) = &row.desired.holder {
+            batch = batch.wake(holder);
+        }
+    }
+    let mut fresh = switch.clone();
+    let seen = &mut fresh.observed;
+    seen.read_as.clear();
+    seen.read_at = None;
+    seen.uplink_vlans = Some(BTreeSet::new());
+    seen.host_key = None;
+    seen.retry_at = None;
+    let detail = json!({"was": switch.observed.read_as, "is": switch.desired.read_as()});
+    batch = batch.observe(&fresh).history(
+        &fresh.id,
+        Severity::Warning,
+        "declared as another device; nothing is believed of it until it is read",
+        &detail,
+    );
+    cx.store.apply(batch).await?;
+    Ok(true)
 }
 
 /// Rows of things that are made and taken away with their holders: ports of this host's own switch, and groups of links.

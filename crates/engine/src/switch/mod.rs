@@ -21,6 +21,7 @@ use store::Query;
 
 use crate::runtime::{Cx, Fault, Look, Next};
 pub(crate) use ledger::Remembered;
+use registry::Footing;
 pub use registry::Unseal;
 pub(crate) use registry::{Registry, declare_all};
 
@@ -42,6 +43,9 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         // Its ports stay as they are, and in the ledger. Whoever changes that wakes us.
         cx.switches.forget(switch.id.as_str());
         return Ok(Next::Gone);
+    }
+    if ledger::forget_uplinks(cx, &switch, &rows).await? || ledger::distrust(cx, &switch, &rows).await? {
+        return Ok(Next::Again(Duration::ZERO));
     }
     if let Some(wait) = breaker::is_open(&switch).or_else(|| gather(&switch, &rows)) {
         return Ok(Next::Again(wait));
@@ -68,7 +72,7 @@ fn gather(switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Option<Durati
 }
 
 async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
-    let is_settled = cx.switches.is_settled(&switch, cx.settle());
+    let footing = cx.switches.footing(&switch, cx.settle().max(driver.lingers()));
     let in_use = ledger::in_use(cx).await?;
     let site = render::Site::new(cx, &switch, &in_use);
     let mut wanted = render::render(&site, rows);
@@ -89,7 +93,7 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
             render::leave_alone(&mut wanted, &left_alone);
         }
         if switch.desired.read_only || !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
-            let found = Found { before: None, seen, began, took: None, drift, left_alone, is_settled };
+            let found = Found { before: None, seen, began, took: None, drift, left_alone, footing };
             return conclude(cx, switch, driver, rows, &wanted, found).await;
         }
     }
@@ -99,12 +103,12 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
         Ok(ensured) => {
             let drift = ledger::drift(rows, &ensured.before);
             let took = ensured.committed.then(|| clock.elapsed());
-            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, is_settled };
+            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, footing };
             conclude(cx, switch, driver, rows, &wanted, found).await
         }
         Err(SwitchError::Rejected { reason, .. }) => {
             cx.trust_commits(rows).await?;
-            split::without_the_refused(cx, switch, driver, rows, wanted, is_settled, &reason).await
+            split::without_the_refused(cx, switch, driver, rows, wanted, footing, &reason).await
         }
         Err(error) => {
             cx.trust_commits(rows).await?;
@@ -128,16 +132,15 @@ struct Found {
     /// Those of them, and of earlier ones, that are only reported.
     left_alone: Vec<ledger::Drift>,
     /// Whether what was read will last.
-    is_settled: bool,
+    footing: Footing,
 }
 
 /// Writes down that a change is under way: whoever finds that later knows that it may have been broken off.
+/// Fenced by the lease, so that nobody begins to write whose lease is another's by now.
 async fn begin_writing(cx: &Cx, switch: Object<Switch>) -> Result<Object<Switch>, Fault> {
-    if switch.observed.writing {
-        return Ok(switch);
-    }
     let mut fresh = cx.load::<Switch>().await?.unwrap_or(switch);
     fresh.observed.writing = true;
+    fresh.observed.begun += 1;
     cx.store.apply(cx.facts().observe(&fresh)).await?;
     fresh.revision += 1;
     Ok(fresh)
@@ -170,6 +173,7 @@ async fn conclude(
     let before = fresh.observed.clone();
     let seen = &mut fresh.observed;
     seen.read_at = Some(found.began);
+    seen.read_as = fresh.desired.read_as();
     seen.reading = reading;
     seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
     seen.uplink_vlans = uplink_vlans(&fresh.desired.uplinks, &found.seen);
@@ -178,12 +182,13 @@ async fn conclude(
     let others = found.seen.lags.iter().filter(|(_, it)| !it.is_ours);
     seen.others_lags = others.map(|(name, _)| name.clone()).collect();
     seen.foreign = render::in_the_way(wanted, &found.seen);
+    let held = rows.iter().map(|row| &row.desired.port).filter(|port| fresh.desired.uplinks.contains(*port));
+    seen.foreign.extend(held.map(|port| format!("uplink {port} is a port of the ledger too; it stays that until nobody holds it")));
     let is_well = left.is_empty() || switch.desired.read_only;
     seen.fault = if is_well { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };
     seen.failures = if is_well { 0 } else { seen.failures.saturating_add(1) };
     seen.retry_at = None;
-    seen.writing = !found.is_settled;
-    cx.switches.note_answer(&switch, true);
+    seen.writing = !found.footing.is_settled;
     seen.commits += u64::from(found.took.is_some());
     if let Some(took) = found.took {
         seen.commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -201,7 +206,8 @@ async fn conclude(
         }
         wait
     };
-    let next = if found.is_settled { next } else { next.min(cx.settle()) };
+    cx.switches.answered(&fresh, found.footing);
+    let next = if found.footing.is_settled { next } else { next.min(cx.settle()) };
     cx.store.apply(cx.facts().observe(&fresh)).await?;
     Ok(Next::Again(next))
 }
@@ -215,7 +221,7 @@ fn uplink_vlans(uplinks: &BTreeSet<String>, seen: &SwitchSeen) -> Option<BTreeSe
 }
 
 impl Cx {
-    /// See [`Registry::is_settled`].
+    /// See [`Registry::footing`].
     pub(crate) fn settle(&self) -> Duration {
         Duration::from_secs(u64::from(self.config.fabric.settle_seconds))
     }

@@ -24,27 +24,41 @@ pub(crate) struct Registry {
     /// The secrets of switches of the configuration file; those are never stored.
     of_file: BTreeMap<String, BTreeMap<String, Secret>>,
     unseal: Arc<Unseal>,
-    /// Since when switches answer again after a change was broken off.
-    answering: Mutex<BTreeMap<String, Instant>>,
+    /// Since when switches have answered without a change that broke off in between, and how many changes had been begun by then.
+    answering: Mutex<BTreeMap<String, (Instant, u64)>>,
+}
+
+/// What a look can build on.
+#[derive(Clone, Copy)]
+pub(super) struct Footing {
+    /// Whether what is read can be believed.
+    pub(super) is_settled: bool,
+    /// Whether the switch has answered here since the last change was begun.
+    is_answering: bool,
 }
 
 impl Registry {
     /// Whether what is read of a switch from now on can be believed. After a change that was broken off (the switch fell silent, or we
     /// died) lines of it may lie in some buffer of the switch and come into force after it was read: so it must have answered for a
-    /// while before that.
-    pub(super) fn is_settled(&self, switch: &Object<Switch>, settle: Duration) -> bool {
+    /// while before that. What another replica began since, or a look of ours that was given up, makes the time begin anew.
+    pub(super) fn footing(&self, switch: &Object<Switch>, settle: Duration) -> Footing {
         let answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        !switch.observed.writing || answering.get(switch.id.as_str()).is_some_and(|since| since.elapsed() >= settle)
+        let since = answering.get(switch.id.as_str()).filter(|(_, begun)| *begun == switch.observed.begun).map(|(since, _)| *since);
+        let is_settled = !switch.observed.writing || since.is_some_and(|since| since.elapsed() >= settle);
+        Footing { is_settled, is_answering: since.is_some() }
     }
 
-    /// The switch answered, or did not.
-    pub(super) fn note_answer(&self, switch: &Object<Switch>, answered: bool) {
+    /// The switch answered in a look that began on this footing, to the end of it.
+    pub(super) fn answered(&self, switch: &Object<Switch>, footing: Footing) {
         let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        if answered {
-            answering.entry(switch.id.to_string()).or_insert_with(Instant::now);
-        } else {
-            answering.remove(switch.id.as_str());
-        }
+        let begun = switch.observed.begun;
+        let entry = answering.entry(switch.id.to_string()).or_insert_with(|| (Instant::now(), begun));
+        *entry = (if footing.is_answering { entry.0 } else { Instant::now() }, begun);
+    }
+
+    /// The switch did not answer.
+    pub(super) fn fell_silent(&self, switch: &Object<Switch>) {
+        self.answering.lock().unwrap_or_else(PoisonError::into_inner).remove(switch.id.as_str());
     }
 
     /// # Errors
@@ -183,4 +197,38 @@ async fn declare(store: &Store, it: &FabricSwitch) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_another_replica_broke_off_makes_us_wait_anew() {
+        let registry = Registry::new(&FabricConfig::default(), Arc::new(|_| None)).unwrap();
+        let mut leaf = Object::<Switch>::new(Id::parse("leaf1").unwrap(), None, "leaf1", SwitchDesired::default());
+        let settle = Duration::from_millis(20);
+        assert!(registry.footing(&leaf, settle).is_settled, "nothing was begun");
+        registry.answered(&leaf, registry.footing(&leaf, settle));
+        std::thread::sleep(2 * settle);
+
+        // Another began a change and was not seen to end it.
+        (leaf.observed.writing, leaf.observed.begun) = (true, 1);
+        let footing = registry.footing(&leaf, settle);
+        assert!(!footing.is_settled, "that it answered before the change proves nothing");
+        registry.answered(&leaf, footing);
+        assert!(!registry.footing(&leaf, settle).is_settled, "it has not answered for long enough");
+        std::thread::sleep(2 * settle);
+
+        // What we do ourselves meanwhile, in an orderly way, does not make it begin anew; silence does.
+        let footing = registry.footing(&leaf, settle);
+        assert!(footing.is_settled);
+        leaf.observed.begun = 2;
+        registry.answered(&leaf, footing);
+        assert!(registry.footing(&leaf, settle).is_settled);
+        leaf.observed.begun = 3;
+        assert!(!registry.footing(&leaf, settle).is_settled, "a look of ours was given up before its end");
+        registry.fell_silent(&leaf);
+        assert!(!registry.footing(&leaf, settle).is_settled);
+    }
 }

@@ -39,10 +39,11 @@ impl<'a> Site<'a> {
 pub(super) fn render(site: &Site<'_>, rows: &[Object<SwitchPort>]) -> SwitchWanted {
     let switch = site.switch;
     let mut out = SwitchWanted { managed: site.managed.clone(), create_missing: site.is_edge, ..SwitchWanted::default() };
-    for uplink in &switch.desired.uplinks {
+    // A port of the ledger that is declared as an uplink too stays what the ledger wants until nobody holds it: a machine is there.
+    for uplink in switch.desired.uplinks.iter().filter(|it| !rows.iter().any(|row| row.desired.port == **it)) {
         out.uplinks.insert(uplink.clone(), site.in_use.wanted.clone());
     }
-    for row in rows.iter().filter(|row| !switch.desired.uplinks.contains(&row.desired.port)) {
+    for row in rows {
         let port = &row.desired.port;
         if site.is_edge && is_left_over(row) {
             out.remove.insert(port.clone());
@@ -183,6 +184,16 @@ mod tests {
         assert_eq!(wanted.ports["p2"].mode, PortMode::Isolated);
         assert_eq!(wanted.ports.len(), 2, "a port without a row is never named");
         assert_eq!(wanted.vlans.keys().copied().collect::<Vec<_>>(), [vlan(100), vlan(101), vlan(4094)]);
+    }
+
+    #[test]
+    fn a_port_of_the_ledger_is_no_uplink_whatever_is_declared() {
+        let leaf = leaf();
+        let in_use = InUse { wanted: [vlan(100), vlan(101)].into(), ..InUse::default() };
+        let site = Site { switch: &leaf, in_use: &in_use, managed: Managed::default(), is_edge: false };
+        let wanted = render(&site, &[row("leaf1", "up", PortUse::Access(vlan(100)))]);
+        assert_eq!(wanted.ports["up"].mode, PortMode::Access(vlan(100)));
+        assert!(wanted.uplinks.is_empty());
     }
 
     #[test]

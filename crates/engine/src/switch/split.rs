@@ -8,7 +8,7 @@ use model::{Object, Timestamp};
 use store::StoreError;
 use tokio::time::Instant;
 
-use super::{Found, breaker, conclude, ledger, names};
+use super::{Footing, Found, breaker, conclude, ledger, names};
 use crate::runtime::{Cx, Fault, Look};
 
 /// How long may be searched in one look; what was not tried by then is tried in the next.
@@ -21,7 +21,7 @@ pub(super) async fn without_the_refused(
     driver: &dyn Driver,
     rows: &[Object<SwitchPort>],
     wanted: SwitchWanted,
-    is_settled: bool,
+    footing: Footing,
     reason: &str,
 ) -> Look {
     let until = Instant::now() + LIMIT;
@@ -93,7 +93,7 @@ pub(super) async fn without_the_refused(
         };
         began
     };
-    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), is_settled };
+    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), footing };
     conclude(cx, switch, driver, rows, &wanted, found).await
 }
 

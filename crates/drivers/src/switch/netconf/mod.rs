@@ -104,6 +104,10 @@ impl Switch for Netconf {
         })
     }
 
+    fn lingers(&self) -> Duration {
+        Duration::from_secs(CONFIRM_SECONDS)
+    }
+
     fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>> {
         Box::pin(self.apply(wanted))
     }
@@ -236,10 +240,14 @@ async fn commit(
     session.call(&call, until, "committing").await?;
     let after = read(session, config).await?;
     if let Some(port) = harmed(wanted, before, &after) {
-        if can_cancel {
-            discard(session, config, "<cancel-commit/>", until).await;
+        if !can_cancel {
+            // The timer does, in its time: until then nobody knows.
+            return Err(SwitchError::Timeout { switch: config.name.clone(), doing: "taking a change back that harmed others" });
         }
-        // Without a way to cancel it, the timer does.
+        session.call("<cancel-commit/>", until, "taking the change back").await.map_err(|error| match error {
+            SwitchError::Rejected { switch, .. } => SwitchError::Timeout { switch, doing: "taking a change back that harmed others" },
+            other => other,
+        })?;
         let reason = format!("port {port}, which is not ours, became {}: the change is taken back", after.mode(&port));
         return Err(SwitchError::Rejected { switch: config.name.clone(), reason });
     }
