@@ -96,8 +96,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 
     let mut baremetal = config.baremetal;
     baremetal.api_url.get_or_insert_with(|| format!("http://{address}"));
+    let sealer = api::sealer(&store).await?;
     let engine_config = EngineConfig {
-        unseal: Arc::new(|_| None),
+        unseal: Arc::new(move |sealed| sealer.open(&model::Sealed::new(sealed)).ok()),
         fabric: config.fabric,
         edge: config.edge,
         provisioning: config.provisioning,
