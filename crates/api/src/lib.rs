@@ -48,6 +48,8 @@ pub struct FabricSettings {
     pub vlan_range: (u16, u16),
     /// The VLAN of ports that reach nobody.
     pub isolation_vlan: u16,
+    /// The one name of a port that is spelled like this on switches of a driver (first the driver): ports are ours under that name.
+    pub port_name: fn(&str, &str) -> String,
 }
 
 /// Settings of the APIs.

@@ -84,6 +84,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             physical_network: config.fabric.physical_network.clone(),
             vlan_range: (config.fabric.vlan_range.first.get(), config.fabric.vlan_range.last.get()),
             isolation_vlan: config.fabric.isolation_vlan.get(),
+            port_name: drivers::switch::port_name,
         },
         network: config.network.clone(),
         identity: identity.clone(),

@@ -12,6 +12,7 @@ use model::{Id, Object, Timestamp};
 use store::{Batch, Facts, Query, StoreError};
 
 use crate::runtime::{Cx, Fault, Look, Next};
+use crate::switch::names;
 
 const RESYNC: Duration = Duration::from_secs(120);
 const WAIT: Duration = Duration::from_millis(500);
@@ -20,7 +21,7 @@ const SUBPORT_OWNER: &str = "trunk:subport";
 /// The numbers of our groups of links: such as every switch has, above those that operators begin with.
 const LAGS: std::ops::RangeInclusive<u16> = 24..=47;
 
-/// A switch port a port wants.
+/// A switch port a port wants, by its name.
 struct Wanted {
     switch: Object<Switch>,
     port: String,
@@ -109,10 +110,10 @@ async fn wanted(cx: &Cx, port: &Object<Port>, held: &[Object<SwitchPort>]) -> Re
         let Some(switch) = fabric::find_switch(&switches, &link).filter(|it| it.desired.declared != Declared::Withdrawn) else {
             return Ok(Err(format!("no switch of ours is {} or has the id {}", link.switch_info.unwrap_or_default(), link.switch_id)));
         };
-        if switch.desired.uplinks.contains(&link.port_id) {
+        if names::is_uplink(switch, &link.port_id) {
             return Ok(Err(format!("{} of {} is an uplink", link.port_id, switch.id)));
         }
-        ends.push((switch.clone(), link.port_id));
+        ends.push((switch.clone(), names::name(switch, &link.port_id)));
     }
     if ends.is_empty() {
         return Ok(Err("the binding names no switch port (local_link_information)".into()));
@@ -321,7 +322,7 @@ async fn make_group(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Opt
     Err(Fault::Store(again(port)))
 }
 
-/// A switch port under our care that nobody holds: it is to be isolated.
+/// A switch port of that name under our care that nobody holds: it is to be isolated.
 pub(crate) fn isolated(switch: &Id<Switch>, port: &str) -> Object<SwitchPort> {
     let desired = SwitchPortDesired {
         switch: switch.clone(),
@@ -335,7 +336,7 @@ pub(crate) fn isolated(switch: &Id<Switch>, port: &str) -> Object<SwitchPort> {
     Object::new(SwitchPortDesired::id_of(switch, port), None, format!("{switch}/{port}"), desired)
 }
 
-/// Takes a switch port under our care: from now on it is isolated unless somebody holds it.
+/// Takes a switch port of that name under our care: from now on it is isolated unless somebody holds it.
 pub(crate) async fn adopt(cx: &Cx, switch: &Id<Switch>, port: &str) -> Result<(), Fault> {
     match cx.store.apply(cx.facts().create(&isolated(switch, port)).wake(switch)).await {
         Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),

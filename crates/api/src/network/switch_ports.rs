@@ -114,9 +114,11 @@ impl Noun for SwitchPort {
 
     async fn admit(work: &mut Work<'_>, row: &mut Object<Self>, _: &Body) -> Result<(), Failure> {
         let switch = named::<Switch>(work.ask, &row.desired.switch).await?;
+        let name = |spelled: &str| (work.ask.app.settings.fabric.port_name)(&switch.desired.driver, spelled);
+        row.desired.port = name(&row.desired.port);
         row.id = SwitchPortDesired::id_of(&switch.id, &row.desired.port);
         row.name = format!("{}/{}", switch.id, row.desired.port);
-        if switch.desired.uplinks.contains(&row.desired.port) {
+        if switch.desired.uplinks.iter().any(|it| name(it) == row.desired.port) {
             return Err(conflict("SwitchPortIsUplink", format!("Port {} of switch {} is an uplink.", row.desired.port, switch.id)));
         }
         Ok(())

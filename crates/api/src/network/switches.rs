@@ -280,7 +280,9 @@ async fn check(work: &mut Work<'_>, switch: &Switches, body: &Body) -> Result<()
     }
     if !switch.desired.uplinks.is_empty() {
         let rows = work.ask.app.store.list(&Query::<SwitchPort>::new().column("switch", [switch.id.to_string()])).await?;
-        if let Some(row) = rows.iter().find(|it| switch.desired.uplinks.contains(&it.desired.port)) {
+        let name = |spelled: &String| (work.ask.app.settings.fabric.port_name)(&switch.desired.driver, spelled);
+        let uplinks: BTreeSet<String> = switch.desired.uplinks.iter().map(name).collect();
+        if let Some(row) = rows.iter().find(|it| uplinks.contains(&name(&it.desired.port))) {
             let text = format!(
                 "Port {} of switch {} is one of the switch ports: let it go before it becomes an uplink.",
                 row.desired.port, switch.id

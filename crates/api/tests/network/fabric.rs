@@ -246,6 +246,35 @@ fn switches_of_the_configuration_file_are_only_read() {
 }
 
 #[test]
+fn a_port_is_one_however_it_is_spelled() {
+    on_each(async |world| {
+        let cloud = Cloud::start(world).await;
+        let admin = &cloud.admin;
+        let mut declared = leaf("leaf1", 1);
+        declared["switch"]["driver"] = json!("cisco_nxos");
+        declared["switch"]["endpoint"] = json!("ssh:192.0.2.1:22");
+        declared["switch"]["uplinks"] = json!(["eth1/48"]);
+        cloud.post(admin, &switches(), declared).await.expect(201);
+        let port = |spelled: &str| json!({"switch_port": {"switch": "leaf1", "port": spelled}});
+        let made = cloud.post(admin, &ports(), port("Eth1/7")).await.expect(201)["switch_port"].take();
+        assert_eq!(made["port"], "Ethernet1/7");
+        for spelled in ["Eth1/7", "eth1/7", "Ethernet1/7"] {
+            cloud.post(admin, &ports(), port(spelled)).await.neutron(409, "SwitchPortExists");
+        }
+        for spelled in ["eth1/48", "Ethernet1/48"] {
+            cloud.post(admin, &ports(), port(spelled)).await.neutron(409, "SwitchPortIsUplink");
+        }
+        let change = json!({"switch": {"uplinks": ["ethernet1/7"]}});
+        cloud.put(admin, &format!("{}/leaf1", switches()), change).await.neutron(409, "SwitchPortInUse");
+        let note = json!({"switch_port": {"description": "rack 7"}});
+        let path = format!("{}/{}", ports(), made["id"].as_str().unwrap());
+        let noted = cloud.put(admin, &path, note).await.expect(200)["switch_port"].take();
+        assert_eq!((&noted["port"], &noted["description"]), (&json!("Ethernet1/7"), &json!("rack 7")));
+        assert_eq!(cloud.get(admin, &ports()).await.expect(200)["switch_ports"].as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn lists_are_filtered_sorted_and_paged() {
     on_each(async |world| {
         let cloud = Cloud::start(world).await;

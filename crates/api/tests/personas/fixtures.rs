@@ -93,7 +93,12 @@ impl<'a> Cloud<'a> {
         let settings = Settings {
             image_dir: images.path().to_owned(),
             public_fallback: "http://192.0.2.1:5000".into(),
-            fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range: (100, 199), isolation_vlan: 4094 },
+            fabric: FabricSettings {
+                physical_network: "physnet1".into(),
+                vlan_range: (100, 199),
+                isolation_vlan: 4094,
+                port_name: |_, spelled| spelled.to_owned(),
+            },
             network: NetworkSettings::default(),
             identity: IdentitySettings { hashing, ..IdentitySettings::default() },
         };

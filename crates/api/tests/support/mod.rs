@@ -85,6 +85,14 @@ impl Drop for Cloud {
     }
 }
 
+/// How a driver would call ports: on NX-OS case does not count, and `Eth` is short.
+fn port_name(driver: &str, spelled: &str) -> String {
+    match spelled.to_ascii_lowercase().strip_prefix("eth").map(|it| it.trim_start_matches("ernet")) {
+        Some(number) if driver == "cisco_nxos" => format!("Ethernet{number}"),
+        _ => spelled.to_owned(),
+    }
+}
+
 impl Cloud {
     /// Starts an API whose tenant networks have the VLANs 100 to 199.
     pub async fn start(world: &World) -> Self {
@@ -102,7 +110,7 @@ impl Cloud {
         let settings = Settings {
             image_dir: images.path().to_owned(),
             public_fallback: "http://192.0.2.1:5000".into(),
-            fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range, isolation_vlan: 4094 },
+            fabric: FabricSettings { physical_network: "physnet1".into(), vlan_range, isolation_vlan: 4094, port_name },
             network,
             // Hashing is slow on purpose; what tests look at is not how slow.
             identity: IdentitySettings {

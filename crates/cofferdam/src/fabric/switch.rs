@@ -304,9 +304,11 @@ const PORT_COLUMNS: [(&str, &str); 8] = [
     ("note", "NOTE"),
 ];
 
-/// The id of a port that is ours.
+/// The id of a port that is ours, however it is spelled.
 async fn port_id(session: &Session, switch: &str, port: &str) -> anyhow::Result<String> {
-    let query = format!("{ROOT}/switch-ports?fields=id&switch={}&port={}", encoded(switch), encoded(port));
+    let shown = session.get(&format!("{ROOT}/switches/{}?fields=driver", encoded(switch))).await?;
+    let name = drivers::switch::port_name(shown["switch"]["driver"].as_str().unwrap_or_default(), port);
+    let query = format!("{ROOT}/switch-ports?fields=id&switch={}&port={}", encoded(switch), encoded(&name));
     let found = session.get(&query).await?;
     let id = list(&found, "switch_ports").first().map(|it| text(it, "id").to_owned());
     id.with_context(|| format!("port {port} of switch {switch} is none of ours"))

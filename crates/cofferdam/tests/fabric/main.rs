@@ -7,6 +7,7 @@ mod support;
 
 mod burst;
 mod dead;
+mod names;
 mod plane;
 mod site;
 mod storm;

@@ -220,7 +220,15 @@ pub const DRIVERS: &[&str] = &[
     "sonic",
 ];
 
-/// What a group of links of this number is called on switches of a driver; `None` if they have none.
+/// The one name of the port that is spelled like this at a cable's end, in a configuration or by a user, on switches of a driver: what the
+/// driver reads it back as (`Ethernet1/7` for `eth1/7` on NX-OS). Two spellings of one port have one name, so whoever holds a port holds it
+/// under this one. What names no port stays as it is, and is never read back. Ports of OVSDB, NETCONF and gNMI are keys, with one
+/// spelling each.
+pub fn port_name(driver: &str, spelled: &str) -> String {
+    cli::families::family(driver).map_or_else(|| spelled.to_owned(), |family| family.port_name(spelled))
+}
+
+/// What a group of links of this number is called on switches of a driver, as [`port_name`] has it; `None` if they have none.
 pub fn lag_name(driver: &str, number: u16) -> Option<String> {
     let prefix = match driver {
         "cisco_ios" => "Port-channel",
@@ -229,7 +237,8 @@ pub fn lag_name(driver: &str, number: u16) -> Option<String> {
         "arista_eos" => "Port-Channel",
         "juniper_junos" => "ae",
         "hpe_comware" => "Bridge-Aggregation",
-        "aruba_aoscx" | "nokia_srl" => "lag",
+        "aruba_aoscx" => "lag ",
+        "nokia_srl" => "lag",
         "huawei_vrp" => "Eth-Trunk",
         "cumulus_nvue" | "frr_linux" => "bond",
         "sonic" => "PortChannel",
@@ -252,5 +261,110 @@ pub fn open(config: SwitchConfig) -> Result<Box<dyn Switch>, SwitchError> {
             Some(family) => Ok(Box::new(cli::switch::CliSwitch::new(config, family)?)),
             None => Err(SwitchError::Config { reason: format!("no driver is called {other:?}"), switch: config.name }),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What names of ports are made of.
+    const WORDS: &[&str] = &[
+        "Ethernet",
+        "ethernet",
+        "Eth",
+        "eth",
+        "e",
+        "ETH",
+        "GigabitEthernet",
+        "gi",
+        "GE",
+        "Te",
+        "TenGigE",
+        "Twe",
+        "Hu",
+        "xe-",
+        "ge-",
+        "ae",
+        "Port-channel",
+        "po",
+        "PO",
+        "Po",
+        "lag",
+        "lag ",
+        "swp",
+        "bond",
+        "Bridge-Aggregation",
+        "BAGG",
+        "Eth-Trunk",
+        "25GE",
+        "XGE",
+        " ",
+        "-",
+        "/",
+        ":",
+        ".0",
+        ".",
+        "0",
+        "1",
+        "07",
+        "7",
+        "48",
+        "1/1/",
+        "1/0/",
+        "é",
+        "K",
+    ];
+
+    #[test]
+    fn a_name_is_its_own_name() {
+        let words = proptest::collection::vec(proptest::sample::select(WORDS), 0..6).prop_map(|it| it.concat());
+        let any = prop_oneof![words, "[A-Za-z-]{0,12} ?[0-9]{0,3}(/[0-9]{1,3}){0,3}(:[0-9])?(\\.0){0,3}", "\\PC{0,20}"];
+        let config = ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        let done = runner.run(&(proptest::sample::select(DRIVERS), any), |(driver, spelled)| {
+            let name = port_name(driver, &spelled);
+            prop_assert_eq!(port_name(driver, &name), name.clone(), "{} {:?}", driver, spelled);
+            Ok(())
+        });
+        // The failing case is in the message.
+        done.unwrap();
+    }
+
+    #[test]
+    fn groups_are_called_by_their_names() {
+        for driver in DRIVERS {
+            for number in [1, 24, 47] {
+                let Some(name) = lag_name(driver, number) else { continue };
+                assert_eq!(port_name(driver, &name), name, "{driver}");
+            }
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_port_have_one_name() {
+        let spellings: &[(&str, &str, &[&str])] = &[
+            ("arista_eos", "Ethernet1/7", &["Eth1/7", "et1/7", "ETHERNET1/7", "ethernet 1/7", "e1/7"]),
+            ("cisco_nxos", "Ethernet1/7", &["Eth1/7", "eth1/7", "ethernet 1/7", "e1/7"]),
+            ("cisco_ios", "GigabitEthernet1/0/7", &["Gi1/0/7", "gi1/0/7", "g1/0/7", "gigabitethernet1/0/7", "Gig 1/0/7"]),
+            ("cisco_ios", "TenGigabitEthernet1/0/7", &["Te1/0/7", "ten1/0/7"]),
+            ("dell_os10", "ethernet1/1/7", &["Eth1/1/7", "ETHERNET1/1/7", "ethernet 1/1/7"]),
+            ("hpe_comware", "Ten-GigabitEthernet1/0/7", &["XGE1/0/7", "xge1/0/7"]),
+            ("huawei_vrp", "10GE1/0/7", &["10ge1/0/7", "10GE 1/0/7"]),
+            ("mellanox_mlnxos", "Eth1/7", &["eth1/7", "ethernet 1/7", "1/7", "Ethernet1/7"]),
+            ("aruba_aoscx", "lag 7", &["lag7", "LAG 7"]),
+            ("juniper_junos", "xe-0/0/7", &["xe-0/0/7.0"]),
+        ];
+        for (driver, name, others) in spellings {
+            for spelled in others.iter().chain([name]) {
+                assert_eq!(port_name(driver, spelled), *name, "{driver} {spelled}");
+            }
+        }
+        // Linux tells them apart.
+        for driver in ["sonic", "cumulus_nvue", "frr_linux", "ovs_ssh", "ovsdb", "gnmi_openconfig"] {
+            assert_eq!(port_name(driver, "SWP7"), "SWP7");
+        }
     }
 }

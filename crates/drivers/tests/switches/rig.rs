@@ -164,6 +164,9 @@ impl Rig {
     /// Makes the wanted so, and proves it: by what the driver read, by the switch itself, and by asking again, which changes nothing.
     pub async fn must(&self) -> Ensured {
         let done = self.ensure().await.unwrap_or_else(|error| panic!("{}: {error}", self.kind.driver));
+        for port in done.after.ports.keys().chain(done.after.lags.keys()) {
+            assert_eq!(switch::port_name(self.kind.driver, port), *port, "{}", self.kind.driver);
+        }
         let left = differs(&self.wanted, &done.after, &self.facts);
         if !left.is_empty() {
             println!("{}", self.shown());

@@ -8,6 +8,8 @@ use model::baremetal::BaremetalPort;
 use model::fabric::{Switch, find_switch};
 use serde_json::Value;
 
+use crate::switch::names;
+
 /// What was heard on one interface.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Heard {
@@ -71,6 +73,12 @@ pub(crate) fn heard_by(inventory: &Value, plugin_data: &Value, mac: &str) -> Hea
     all.into_iter().flatten().map(heard).find(|it| *it != Heard::default()).unwrap_or_default()
 }
 
+/// Whether two spellings are of one port. Without a switch that says how it calls its ports, case does not count.
+fn is_same(switch: Option<&Object<Switch>>, one: &str, other: &str) -> bool {
+    let name = |spelled: &str| switch.map_or_else(|| spelled.to_owned(), |it| names::name(it, spelled));
+    name(one).eq_ignore_ascii_case(&name(other))
+}
+
 /// What is wrong with the cables, in words; nothing if all that was heard fits or nothing was heard.
 pub(crate) fn faults(inventory: &Value, plugin_data: &Value, cards: &[Object<BaremetalPort>], switches: &[Object<Switch>]) -> Vec<String> {
     let mut out = Vec::new();
@@ -92,7 +100,7 @@ pub(crate) fn faults(inventory: &Value, plugin_data: &Value, cards: &[Object<Bar
             }
         }
         if let Some(port) = heard.port.as_deref().filter(|it| is_mac(it) == is_mac(&link.port_id))
-            && !port.eq_ignore_ascii_case(&link.port_id)
+            && !is_same(switch, port, &link.port_id)
         {
             out.push(format!("{} hears port {port}, and {} is stored", card.desired.address, link.port_id));
         }
@@ -117,7 +125,7 @@ mod tests {
 
     fn wrong(link: Value, lldp: Value) -> Vec<String> {
         let inventory = json!({"interfaces": [{"name": "eth0", "mac_address": MAC.to_uppercase()}]});
-        let switch = SwitchDesired { switch_id: "02:cf:00:00:00:01".into(), ..SwitchDesired::default() };
+        let switch = SwitchDesired { switch_id: "02:cf:00:00:00:01".into(), driver: "cisco_nxos".into(), ..SwitchDesired::default() };
         let switches = [Object::new(Id::parse("leaf1").unwrap(), None, "leaf1", switch)];
         faults(&inventory, &json!({"lldp_raw": {"eth0": lldp}}), &[card(link)], &switches)
     }
@@ -136,6 +144,11 @@ mod tests {
         assert_eq!(wrong(by_name.clone(), elsewhere).len(), 1, "known by its name, the switch has an address too");
         let next_port = json!([[1, "0402cf00000001"], [2, port("Ethernet1/8")]]);
         assert!(wrong(link.clone(), next_port)[0].contains("Ethernet1/8"));
+
+        for spelled in ["Eth1/7", "eth1/7"] {
+            let right = json!([[1, "0402cf00000001"], [2, port(spelled)]]);
+            assert_eq!(wrong(link.clone(), right), Vec::<String>::new(), "{spelled} is how it says Ethernet1/7");
+        }
 
         // A switch that gives its name, a port that gives its address: nothing to compare them with.
         let name = json!([[1, format!("07{}", "6f74686572")], [2, "0302cf000000ff"]]);

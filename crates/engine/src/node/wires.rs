@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drivers::bmc::{BootDevice, PowerAction};
 use model::baremetal::{BaremetalPort, Interface, NodeInventory, Phase, PowerState, ProvisionRequest, ProvisionState, Verb};
-use model::fabric::{self, Switch, SwitchPort, SwitchPortDesired};
+use model::fabric::{self, Switch, SwitchPort};
 use model::net::{Binding, LocalLink, Port, PortStatus, ip_key};
 use model::{Id, Object, Timestamp};
 use serde_json::json;
@@ -13,6 +13,7 @@ use store::{Query, Severity};
 
 use super::{FAILING_LIMIT, Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
+use crate::switch::names;
 use crate::{edge, inspection, provisioning};
 
 /// Under this name a card says which port it was chosen for.
@@ -49,11 +50,11 @@ impl Machine<'_> {
             return Ok(Err(format!("{port} of {switch} is held until it is read back as isolated")));
         }
         for (switch, link) in self.cables().await? {
-            let id = SwitchPortDesired::id_of(&switch.id, &link.port_id);
+            let id = names::row_of(&switch, &link.port_id);
             let row = match self.cx.store.get::<SwitchPort>(&id).await? {
                 Some(row) => row,
                 None => {
-                    crate::port::adopt(self.cx, &switch.id, &link.port_id).await?;
+                    crate::port::adopt(self.cx, &switch.id, &names::name(&switch, &link.port_id)).await?;
                     return Ok(Err(format!("{} of {} is being read for the first time", link.port_id, switch.id)));
                 }
             };

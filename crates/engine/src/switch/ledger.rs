@@ -261,7 +261,8 @@ async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<()
 
 /// Ports that nobody holds and that are declared as uplinks by now are ports of the ledger no more. Returns whether there were any.
 pub(super) async fn forget_uplinks(cx: &Cx, switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Result<bool, Fault> {
-    let free = rows.iter().filter(|row| switch.desired.uplinks.contains(&row.desired.port) && row.is_free());
+    let uplinks = super::names::uplinks(switch);
+    let free = rows.iter().filter(|row| uplinks.contains(&row.desired.port) && row.is_free());
     let gone: Vec<_> = free.collect();
     if !gone.is_empty() {
         cx.store.apply(gone.iter().fold(cx.facts(), |batch, row| batch.remove(row)).bump(WISHES)).await?;

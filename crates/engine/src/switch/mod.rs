@@ -6,6 +6,7 @@
 
 mod breaker;
 mod ledger;
+pub(crate) mod names;
 mod registry;
 mod render;
 mod split;
@@ -36,6 +37,9 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         return Ok(Next::Gone);
     };
     let rows = cx.store.list(&Query::<SwitchPort>::new().column("switch", [switch.id.to_string()])).await?;
+    if names::rename_one(cx, &switch, &rows).await? {
+        return Ok(Next::Again(Duration::ZERO));
+    }
     if switch.is_deleting() {
         return ledger::remove(cx, &switch, &rows).await;
     }
@@ -171,18 +175,19 @@ async fn conclude(
         tracing::info!(switch.name = %switch.id, changes = set.join("; "), "switch was set and read back");
     }
     let before = fresh.observed.clone();
+    let uplinks = names::uplinks(&fresh);
     let seen = &mut fresh.observed;
     seen.read_at = Some(found.began);
     seen.read_as = fresh.desired.read_as();
     seen.reading = reading;
     seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
-    seen.uplink_vlans = uplink_vlans(&fresh.desired.uplinks, &found.seen);
+    seen.uplink_vlans = uplink_vlans(&uplinks, &found.seen);
     let reported = found.left_alone.iter().map(|it| format!("port {}; changed by somebody else, left alone", it.text));
     seen.differences = left.iter().map(ToString::to_string).chain(reported).take(SHOWN).collect();
     let others = found.seen.lags.iter().filter(|(_, it)| !it.is_ours);
     seen.others_lags = others.map(|(name, _)| name.clone()).collect();
     seen.foreign = render::in_the_way(wanted, &found.seen);
-    let held = rows.iter().map(|row| &row.desired.port).filter(|port| fresh.desired.uplinks.contains(*port));
+    let held = rows.iter().map(|row| &row.desired.port).filter(|port| uplinks.contains(*port));
     seen.foreign.extend(held.map(|port| format!("uplink {port} is a port of the ledger too; it stays that until nobody holds it")));
     let is_well = left.is_empty() || switch.desired.read_only;
     seen.fault = if is_well { String::new() } else { format!("read back otherwise than set: {}", seen.differences.join("; ")) };

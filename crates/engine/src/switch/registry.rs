@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use drivers::switch::{Login, Overlay, Switch as Driver, SwitchConfig, SwitchError, Trust};
+use drivers::switch::{Login, Overlay, Switch as Driver, SwitchConfig, SwitchError, Trust, port_name};
 use model::fabric::{Declared, Switch, SwitchDesired, SwitchPort};
 use model::{Id, Object, Secret};
 use store::{Batch, Query, Store, StoreError};
@@ -156,7 +156,10 @@ async fn take_ports(store: &Store, it: &FabricSwitch) -> Result<(), EngineError>
     let Some(id) = Id::<Switch>::parse(&it.name) else { return Ok(()) };
     let rows = store.list(&Query::<SwitchPort>::new().column("switch", [id.to_string()])).await?;
     let known: BTreeSet<&String> = rows.iter().map(|row| &row.desired.port).collect();
-    let missing = it.ports.iter().filter(|port| !known.contains(port) && !it.uplinks.contains(*port));
+    let name = |port: &String| port_name(&it.driver, port);
+    let uplinks: BTreeSet<String> = it.uplinks.iter().map(name).collect();
+    let ports: BTreeSet<String> = it.ports.iter().map(name).collect();
+    let missing = ports.iter().filter(|port| !known.contains(port) && !uplinks.contains(*port));
     let mut batch = Batch::wishes().wake(&id);
     for port in missing {
         batch = batch.create(&crate::port::isolated(&id, port));

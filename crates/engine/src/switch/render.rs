@@ -40,9 +40,8 @@ pub(super) fn render(site: &Site<'_>, rows: &[Object<SwitchPort>]) -> SwitchWant
     let switch = site.switch;
     let mut out = SwitchWanted { managed: site.managed.clone(), create_missing: site.is_edge, ..SwitchWanted::default() };
     // A port of the ledger that is declared as an uplink too stays what the ledger wants until nobody holds it: a machine is there.
-    for uplink in switch.desired.uplinks.iter().filter(|it| !rows.iter().any(|row| row.desired.port == **it)) {
-        out.uplinks.insert(uplink.clone(), site.in_use.wanted.clone());
-    }
+    let mut uplinks = super::names::uplinks(switch);
+    uplinks.retain(|it| !rows.iter().any(|row| row.desired.port == *it));
     for row in rows {
         let port = &row.desired.port;
         if site.is_edge && is_left_over(row) {
@@ -63,7 +62,8 @@ pub(super) fn render(site: &Site<'_>, rows: &[Object<SwitchPort>]) -> SwitchWant
         out.ports.insert(port.clone(), PortWanted { mode: mode(&row.desired.wanted), description });
     }
     let carried: BTreeSet<VlanId> = rows.iter().flat_map(|row| row.desired.wanted.vlans()).collect();
-    let through = if switch.desired.uplinks.is_empty() { BTreeSet::new() } else { site.in_use.wanted.clone() };
+    let through = if uplinks.is_empty() { BTreeSet::new() } else { site.in_use.wanted.clone() };
+    out.uplinks.extend(uplinks.into_iter().map(|uplink| (uplink, site.in_use.wanted.clone())));
     for vlan in carried.union(&through) {
         let name = site.in_use.names.get(vlan).cloned().unwrap_or_else(|| format!("{MARK}-{vlan}"));
         let vni = site.in_use.vnis.get(vlan).copied().filter(|_| switch.desired.overlay.is_some());

@@ -18,7 +18,16 @@ pub(super) fn site() -> Site<'static> {
 
 /// Reads a configuration.
 pub(super) fn read(family: &impl Family, text: &str) -> SwitchSeen {
-    family.parse(&[text.to_owned(), String::new()], site()).unwrap()
+    let seen = family.parse(&[text.to_owned(), String::new()], site()).unwrap();
+    has_names(family, &seen);
+    seen
+}
+
+/// What was read is called as it is called.
+fn has_names(family: &impl Family, seen: &SwitchSeen) {
+    for port in seen.ports.keys().chain(seen.lags.keys()) {
+        assert_eq!(family.port_name(port), *port);
+    }
 }
 
 /// The mode of a port in a configuration.
@@ -162,7 +171,9 @@ pub(super) fn survives_garbage(family: &impl Family) {
     let text = prop_oneof![words, "\\PC{0,200}", "interface (Ethernet|ethernet |)1/1/1\n( \\PC{0,40}\n){0,6}"];
     runner
         .run(&(text.clone(), text), |(one, other)| {
-            let _ = family.parse(&[one.clone(), other], site());
+            if let Ok(seen) = family.parse(&[one.clone(), other], site()) {
+                has_names(family, &seen);
+            }
             let _ = family.parse(&[], site());
             let _ = family.port_name(&one);
             Ok(())

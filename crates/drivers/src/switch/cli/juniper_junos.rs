@@ -83,7 +83,7 @@ impl Family for JuniperJunos {
     }
 
     fn port_name(&self, spelled: &str) -> String {
-        spelled.strip_suffix(".0").unwrap_or(spelled).to_owned()
+        spelled.strip_suffix(".0").filter(|it| is_port(it)).unwrap_or(spelled).to_owned()
     }
 }
 

@@ -126,7 +126,8 @@ pub trait Family: Send + Sync + 'static {
         None
     }
 
-    /// The name that [`Family::parse`] gives a port that is spelled like this in a cable's end (`Gi1/0/7` for `GigabitEthernet1/0/7`).
+    /// The name that [`Family::parse`] gives a port that is spelled like this in a cable's end (`GigabitEthernet1/0/7` for `Gi1/0/7`); what
+    /// it gives is its own name.
     fn port_name(&self, spelled: &str) -> String {
         spelled.to_owned()
     }
