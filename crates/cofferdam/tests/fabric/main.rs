@@ -11,5 +11,6 @@ mod names;
 mod plane;
 mod site;
 mod storm;
+mod subscribe;
 mod sweep;
 mod watch;

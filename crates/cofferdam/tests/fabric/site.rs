@@ -58,17 +58,22 @@ impl Site {
         let (mut switches, mut ports, mut uplinks) = (Vec::new(), Vec::new(), Vec::new());
         for (nth, os) in shape.oses.iter().enumerate() {
             let _on = runtime.enter();
-            let spec = Spec { hostname: name(nth), host_key: HostKey::Shared, ..Spec::new(os, shape.ports + 1) };
+            // One that is spoken to by gNMI.
+            let (simulated, gnmi) = match *os {
+                "gnmi_openconfig" => ("openconfig", Some(([127, 0, 0, 1], 0).into())),
+                os => (os, None),
+            };
+            let spec = Spec { hostname: name(nth), host_key: HostKey::Shared, gnmi, ..Spec::new(simulated, shape.ports + 1) };
             let switch = Simulator::start(spec).unwrap();
+            let endpoint = switch.gnmi_address().map_or_else(|| format!("ssh:{}", switch.address()), |it| it.to_string());
             let mut names: Vec<String> = switch.device().running().port_names().into_iter().cloned().collect();
             let uplink = names.pop().unwrap();
             writeln!(
                 config,
-                "[[fabric.switch]]\nname = \"{}\"\nswitch_id = \"{}\"\ndriver = \"{os}\"\nendpoint = \"ssh:{}\"\nusername = \"admin\"\n\
+                "[[fabric.switch]]\nname = \"{}\"\nswitch_id = \"{}\"\ndriver = \"{os}\"\nendpoint = \"{endpoint}\"\nusername = \"admin\"\n\
                  password = \"admin\"\nhost_key = \"{}\"\nuplinks = [{uplink:?}]\nports = {names:?}",
                 name(nth),
                 switch_id(nth),
-                switch.address(),
                 switch.host_key()
             )
             .unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod names;
 mod registry;
 mod render;
 mod split;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

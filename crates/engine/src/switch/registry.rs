@@ -9,14 +9,26 @@ use model::fabric::{Declared, Switch, SwitchDesired, SwitchPort};
 use model::{Id, Object, Secret};
 use store::{Batch, Query, Store, StoreError};
 
+use super::watch::Watch;
 use crate::config::{FabricConfig, FabricSwitch};
 use crate::runtime::{Cx, EngineError};
 
 /// Opens what was sealed for the store; `None` if it was not sealed here.
 pub type Unseal = dyn Fn(&str) -> Option<Secret> + Send + Sync;
 
-/// A driver, and as what it was opened.
-type Opened = (SwitchConfig, Arc<dyn Driver>);
+/// A driver, as what it was opened, and who listens to what the switch tells by itself.
+struct Opened {
+    config: SwitchConfig,
+    driver: Arc<dyn Driver>,
+    watch: Option<Watch>,
+}
+
+impl Opened {
+    /// Whether somebody listens to the switch, if it tells anything.
+    fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_none_or(|it| !it.has_ended())
+    }
+}
 
 /// The open switches.
 pub(crate) struct Registry {
@@ -74,12 +86,16 @@ impl Registry {
     /// The driver of a switch.
     pub(crate) fn get(&self, cx: &Cx, switch: &Object<Switch>) -> Result<Arc<dyn Driver>, SwitchError> {
         let config = self.config(cx, switch)?;
-        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).get(switch.id.as_str()).cloned();
-        if let Some((_, driver)) = known.filter(|(opened_as, _)| *opened_as == config) {
-            return Ok(driver);
+        {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = open.get(switch.id.as_str()).filter(|it| it.config == config && it.is_watched()) {
+                return Ok(Arc::clone(&known.driver));
+            }
         }
         let driver: Arc<dyn Driver> = Arc::from(drivers::switch::open(config.clone())?);
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(switch.id.to_string(), (config, Arc::clone(&driver)));
+        let watch = Watch::begin(&cx.store, &switch.id, &driver);
+        let opened = Opened { config, driver: Arc::clone(&driver), watch };
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(switch.id.to_string(), opened);
         Ok(driver)
     }
 
@@ -91,7 +107,7 @@ impl Registry {
 
     /// Whether some open switch maps VLANs to VXLAN networks.
     pub(crate) fn has_overlay(&self) -> bool {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).values().any(|(config, _)| config.overlay.is_some())
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().any(|it| it.config.overlay.is_some())
     }
 
     fn config(&self, cx: &Cx, switch: &Object<Switch>) -> Result<SwitchConfig, SwitchError> {

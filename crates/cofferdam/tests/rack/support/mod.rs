@@ -14,6 +14,7 @@ pub mod supplies;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -70,7 +71,10 @@ pub fn block<T>(future: impl Future<Output = T>) -> T {
 /// A port of the loopback address that nobody listens on, out of the range from which the kernel takes the near ends of connections: it
 /// stays free also while the program that is to listen there is dead.
 pub fn free_port(first: u16, range: u16) -> u16 {
-    let start = u16::try_from(std::process::id() % u32::from(range)).unwrap();
+    // No two of one process get the same, and processes that were started one after the other begin far from each other.
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+    let start = u16::try_from((std::process::id().wrapping_mul(61).wrapping_add(given)) % u32::from(range)).unwrap();
     (0..range)
         .map(|step| first + (start + step) % range)
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())

@@ -14,13 +14,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use tonic::Streaming;
 
 use self::client::{Client, Target};
 use self::proto::{
     CONFIG, CapabilityRequest, CapabilityResponse, GetRequest, GetResponse, JSON, JSON_IETF, ON_CHANGE, Path, STATE, SetResponse,
-    SubscribeRequest, Subscription, SubscriptionList,
+    SubscribeRequest, SubscribeResponse, Subscription, SubscriptionList,
 };
 use super::cli::switch::complete;
 use super::openconfig::{self, FACTS, asked, edits, instance};
@@ -43,6 +45,15 @@ struct Session {
     encoding: i32,
 }
 
+/// What the switch tells by itself.
+struct Subscribed {
+    told: Streaming<SubscribeResponse>,
+    /// Whether all that there was at first has been told.
+    is_synced: bool,
+    /// The connection lasts as long as this.
+    _client: Client,
+}
+
 /// A switch that speaks gNMI.
 pub(in crate::switch) struct Gnmi {
     config: SwitchConfig,
@@ -51,6 +62,10 @@ pub(in crate::switch) struct Gnmi {
     session: tokio::sync::Mutex<Option<Session>>,
     /// Whether the last change ended in trouble. What is in force by it was perhaps not kept for a restart, which nobody can see.
     is_unsure: AtomicBool,
+    /// Kept from one change to the next, so that none in between is missed.
+    subscribed: tokio::sync::Mutex<Option<Subscribed>>,
+    /// Whether it ever was listened to.
+    was_subscribed: AtomicBool,
 }
 
 impl Gnmi {
@@ -58,7 +73,14 @@ impl Gnmi {
     /// `Config`: the endpoint, a certificate or the login is not one.
     pub(in crate::switch) fn new(config: SwitchConfig) -> Result<Self, SwitchError> {
         let target = Arc::new(Target::of(&config)?);
-        Ok(Self { config, target, session: tokio::sync::Mutex::new(None), is_unsure: AtomicBool::new(false) })
+        Ok(Self {
+            config,
+            target,
+            session: tokio::sync::Mutex::new(None),
+            is_unsure: AtomicBool::new(false),
+            subscribed: tokio::sync::Mutex::new(None),
+            was_subscribed: AtomicBool::new(false),
+        })
     }
 
     async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Session>>, SwitchError> {
@@ -163,8 +185,7 @@ impl Gnmi {
         Ok(Ensured { before, after, committed: true })
     }
 
-    /// Waits for the first change after all that there was at first has been told.
-    async fn watch(&self) -> Result<(), SwitchError> {
+    async fn subscribe(&self) -> Result<Subscribed, SwitchError> {
         let session = self.open().await?;
         let interface = |names: &[&'static str]| {
             let mut steps = vec![("interfaces", None), ("interface", Some(("name", "*")))];
@@ -180,16 +201,40 @@ impl Gnmi {
         ];
         let subscription = paths.map(|path| Subscription { path: Some(path), mode: ON_CHANGE }).into();
         let list = SubscriptionList { subscription, encoding: session.encoding, ..SubscriptionList::default() };
-        let mut told = session.client.subscribe(SubscribeRequest { subscribe: Some(list) }).await?;
-        let mut is_synced = false;
+        let asked = session.client.subscribe(SubscribeRequest { subscribe: Some(list) });
+        let late = |_| SwitchError::Timeout { switch: self.config.name.clone(), doing: "subscribing to its changes" };
+        let told = timeout(CONNECT, asked).await.map_err(late)??;
+        Ok(Subscribed { told, is_synced: false, _client: session.client })
+    }
+
+    /// Waits for a change after all that there was at first has been told.
+    async fn watch(&self) -> Result<(), SwitchError> {
+        let mut kept = self.subscribed.lock().await;
+        let subscribed = match &mut *kept {
+            Some(subscribed) => subscribed,
+            none => none.insert(self.subscribe().await?),
+        };
         loop {
-            match told.message().await {
-                Ok(Some(it)) if it.sync_response => is_synced = true,
-                Ok(Some(it)) if is_synced && it.update.is_some() => return Ok(()),
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(self.protocol("it ended the subscription".into())),
-                Err(status) => return Err(self.protocol(status.message().to_owned())),
-            }
+            let reason = match subscribed.told.message().await {
+                Ok(Some(it)) if it.sync_response => {
+                    subscribed.is_synced = true;
+                    // What happened since it was listened to before, nobody knows.
+                    if self.was_subscribed.swap(true, Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Ok(Some(it)) if subscribed.is_synced && it.update.is_some() => {
+                    // One change can be many messages.
+                    while let Some(Ok(Some(_))) = subscribed.told.message().now_or_never() {}
+                    return Ok(());
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => "it ended the subscription".to_owned(),
+                Err(status) => status.message().to_owned(),
+            };
+            *kept = None;
+            return Err(self.protocol(reason));
         }
     }
 }
@@ -224,12 +269,7 @@ impl Switch for Gnmi {
         Box::pin(self.apply(wanted))
     }
 
-    fn changed(&self) -> Fut<'_, ()> {
-        Box::pin(async {
-            if let Err(error) = self.watch().await {
-                tracing::debug!(switch.name = %self.config.name, %error, "it does not tell of its changes");
-                std::future::pending::<()>().await;
-            }
-        })
+    fn changed(&self) -> Option<Fut<'_, Result<(), SwitchError>>> {
+        Some(Box::pin(self.watch()))
     }
 }

@@ -319,14 +319,42 @@ async fn a_broken_connection_is_made_again() {
 #[tokio::test]
 async fn changes_are_told() {
     let switch = start(None, "openconfig-interfaces").await;
-    let wait = |seconds| tokio::time::timeout(Duration::from_millis(seconds), switch.driver.changed());
+    let wait = |millis| tokio::time::timeout(Duration::from_millis(millis), switch.driver.changed().unwrap());
     assert!(wait(300).await.is_err(), "nothing changed");
     let change = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         switch.driver.ensure(&wanted()).await.unwrap();
     };
     let (told, ()) = tokio::join!(wait(10_000), change);
-    assert!(told.is_ok());
+    assert!(matches!(told, Ok(Ok(()))), "{told:?}");
+    assert!(wait(300).await.is_err(), "nothing changed since");
+    // What changes while nobody awaits it is told to who does next, all of it at once.
+    for _ in 0..5 {
+        switch.fake.changes.send_modify(|it| *it += 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(wait(10_000).await, Ok(Ok(()))));
+    assert!(wait(300).await.is_err(), "nothing changed since");
+}
+
+#[tokio::test]
+async fn who_cannot_listen_is_told_so() {
+    let switch = start(None, "openconfig-interfaces").await;
+    let to = switch.driver.config.endpoint.parse().unwrap();
+    let at = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let driver = Gnmi::new(SwitchConfig { endpoint: at.to_string(), ..switch.driver.config.clone() }).unwrap();
+    let wait = |millis| tokio::time::timeout(Duration::from_millis(millis), driver.changed().unwrap());
+    assert!(matches!(wait(10_000).await, Ok(Err(SwitchError::Unreachable { .. }))));
+    let first = relay(at, to).await;
+    assert!(wait(500).await.is_err(), "nothing changed");
+    first.abort();
+    _ = first.await;
+    let broken = wait(10_000).await;
+    assert!(matches!(broken, Ok(Err(_))), "{broken:?}");
+    let second = relay(at, to).await;
+    assert!(matches!(wait(10_000).await, Ok(Ok(()))), "what happened meanwhile nobody knows");
+    assert!(wait(300).await.is_err(), "nothing changed since");
+    second.abort();
 }
 
 #[tokio::test]
