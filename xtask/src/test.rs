@@ -20,7 +20,7 @@ const CLIENT_PACKAGES: &[&str] =
     &["python-openstackclient==10.5.0", "python-ironicclient==6.3.0", "python-magnumclient==5.0.0", "oauthlib==3.3.1"];
 
 /// What operators' scripts talk to switches with.
-const SWITCH_CLIENT_PACKAGES: &[&str] = &["netmiko==4.8.0", "ncclient==0.7.1"];
+const SWITCH_CLIENT_PACKAGES: &[&str] = &["netmiko==4.8.0", "ncclient==0.7.1", "pygnmi==0.8.15"];
 
 /// Namespaces of racks that tests start begin so.
 const TEST_RACK_PREFIX: &str = "cd-t";
