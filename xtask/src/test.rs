@@ -269,14 +269,17 @@ impl Counts {
     }
 }
 
+/// Which stream of a command.
 #[derive(Clone, Copy)]
-enum Stream {
+pub(crate) enum Stream {
+    /// Its standard output.
     Output,
+    /// Its standard error.
     Error,
 }
 
 /// Runs a command, passes one of its streams on as it comes and shows each whole line of it to `see`. Returns whether it succeeded.
-async fn follow(command: &mut Command, which: Stream, mut see: impl FnMut(&str)) -> Result<bool> {
+pub(crate) async fn follow(command: &mut Command, which: Stream, mut see: impl FnMut(&str)) -> Result<bool> {
     let shown = process::shown(command);
     command.stdin(Stdio::null()).kill_on_drop(true);
     match which {

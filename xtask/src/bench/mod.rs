@@ -2,6 +2,7 @@
 
 mod baremetal;
 mod client;
+mod fabric;
 mod identity;
 mod load;
 mod network;
@@ -35,11 +36,15 @@ enum What {
     /// Nodes of our own release build on an empty store; with `--identity` beside another cloud's; with `--fleet` the whole way of many fake
     /// machines, with `--idle` many that do nothing.
     Baremetal(Box<baremetal::Arguments>),
+    /// Figures of the switch fabric on simulated switches: a slow one, a dead one, very many.
+    Fabric(fabric::Arguments),
 }
 
 pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
     let paths = Paths::find()?;
-    if cfg!(debug_assertions) {
+    // Nothing is measured by this program then.
+    let is_measured_here = !matches!(arguments.what, What::Fabric(_));
+    if cfg!(debug_assertions) && is_measured_here {
         return optimised(&paths).await;
     }
     let run = async {
@@ -47,6 +52,7 @@ pub(crate) async fn command(arguments: Arguments) -> Result<ExitCode> {
             What::Identity(arguments) => identity::run(&paths, *arguments).await,
             What::Network(arguments) => network::run(&paths, *arguments).await,
             What::Baremetal(arguments) => baremetal::run(&paths, *arguments).await,
+            What::Fabric(arguments) => fabric::run(&paths, arguments).await,
         }
     };
     // Dropping the run on an interrupt ends the server it started and removes its files.

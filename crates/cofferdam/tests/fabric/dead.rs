@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::site::{Shape, Site};
+use crate::site::{Shape, Site, figure, size};
 use crate::support::api::Service;
-use crate::support::say;
 
 /// How long the switch is dead, unless the environment says otherwise.
 const DEAD_SECONDS: u64 = 40;
@@ -73,7 +72,7 @@ fn a_dead_switch_slows_nobody() {
     site.await_active(&[pinned], Duration::from_secs(30));
     let mut alive = measure(&site, &network, ALIVE);
 
-    let seconds = std::env::var("COFFERDAM_TEST_DEAD_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(DEAD_SECONDS);
+    let seconds = size("COFFERDAM_TEST_DEAD_SECONDS", DEAD_SECONDS);
     site.switches[0].faults().change(|it| it.hang = true);
     // Wishes for the dead switch, old and new.
     let stuck: Vec<String> = (0..8).map(|port| site.bind(&network, 0, port)).collect();
@@ -86,17 +85,14 @@ fn a_dead_switch_slows_nobody() {
     let p99 = [Times::at(&mut alive.calls, 0.99), Times::at(&mut dead.calls, 0.99)];
     let plug = [Times::at(&mut alive.plugs, 0.5), Times::at(&mut dead.plugs, 0.5)];
     let worst = [Times::at(&mut alive.plugs, 0.95), Times::at(&mut dead.plugs, 0.95)];
-    say(&format!(
-        "dead for {seconds} s: p99 of {} calls {:?} alive, of {} calls {:?} dead; a port of another switch ACTIVE in {:?} / {:?} (95 %: {:?} / {:?}); healed in {healed:?}",
-        alive.calls.len(),
-        p99[0],
-        dead.calls.len(),
-        p99[1],
-        plug[0],
-        plug[1],
-        worst[0],
-        worst[1],
-    ));
+    let both = |[alive, dead]: [Duration; 2]| {
+        format!("{:.1} ms all alive, {:.1} ms one dead", alive.as_secs_f64() * 1_000.0, dead.as_secs_f64() * 1_000.0)
+    };
+    let calls = [alive.calls.len(), dead.calls.len()];
+    figure(&format!("one of four switches dead for {seconds} s: p99 of {} and {} calls", calls[0], calls[1]), &both(p99));
+    figure("until a port of another switch is ACTIVE, median", &both(plug));
+    figure("the same, 95 %", &both(worst));
+    figure("until eight ports of the dead switch are ACTIVE once it answers", &format!("{:.1} s", healed.as_secs_f64()));
     for (what, [alive, dead]) in [("p99 of calls", p99), ("time until ACTIVE", plug)] {
         assert!(dead <= FLOOR || dead.as_secs_f64() <= RATIO * alive.as_secs_f64(), "{what}: {alive:?} alive, {dead:?} with a dead switch");
     }

@@ -9,6 +9,7 @@ use lab::netos::{HostKey, Simulator, Spec};
 use serde_json::{Value, json};
 
 use crate::support::api::{Answer, Service, Session};
+use crate::support::say;
 use crate::support::serve::{Serve, Setting};
 
 /// What the fabric of a test is.
@@ -37,6 +38,16 @@ pub struct Site {
     /// Ends after the switches, whose tasks run on it.
     pub runtime: tokio::runtime::Runtime,
     _dir: tempfile::TempDir,
+}
+
+/// A size that the environment says, else this.
+pub fn size(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|it| it.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Says what was measured, as `cargo xtask bench fabric` reads it.
+pub fn figure(what: &str, value: &str) {
+    say(&format!("figure: {what} = {value}"));
 }
 
 /// What a switch is called.

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::site::{Shape, Site, name};
+use crate::site::{Shape, Site, figure, name, size};
 use crate::support::api::Service;
-use crate::support::say;
 
 /// How many switches, unless the environment says otherwise.
-const SWITCHES: usize = 60;
+const SWITCHES: u64 = 60;
 const PORTS: usize = 47;
 const OSES: [&str; 3] = ["arista_eos", "cisco_nxos", "cisco_ios"];
 /// What a sweep over a thousand may take.
@@ -34,7 +33,7 @@ fn resident_kib(pid: u32) -> u64 {
 
 #[test]
 fn every_switch_is_read_in_full() {
-    let count = std::env::var("COFFERDAM_TEST_SWEEP_SWITCHES").ok().and_then(|it| it.parse().ok()).unwrap_or(SWITCHES);
+    let count = usize::try_from(size("COFFERDAM_TEST_SWEEP_SWITCHES", SWITCHES)).unwrap();
     let oses: Vec<&'static str> = OSES.iter().copied().cycle().take(count).collect();
     let began = Instant::now();
     let site = Site::start(&Shape { oses, ports: PORTS, drift_seconds: 3_600, config: String::new(), environment: Vec::new() });
@@ -57,13 +56,10 @@ fn every_switch_is_read_in_full() {
     }
     let swept = began.elapsed();
     let memory = resident_kib(site.serve.pid());
-    say(&format!(
-        "{count} switches of {} ports: set from the factory's state in {:.1} s, all read again in {:.1} s; {} MiB resident",
-        PORTS + 1,
-        set.as_secs_f64(),
-        swept.as_secs_f64(),
-        memory / 1024
-    ));
+    let seconds = |took: Duration| format!("{:.1} s", took.as_secs_f64());
+    figure(&format!("{count} switches of {} ports set from the factory's state", PORTS + 1), &seconds(set));
+    figure("all of them read again in full", &seconds(swept));
+    figure("resident memory of the control plane then", &format!("{} MiB", memory / 1024));
     assert!(swept < LIMIT, "{swept:?}");
     assert!(memory < MEMORY_KIB, "{memory} KiB");
 }
