@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::fabric::{self, Declared, PortUse, Switch, SwitchPort, SwitchPortDesired};
 use model::net::bgpvpn::BgpvpnPortAssociation;
-use model::net::trunk::{TRUNK_PORTS, Trunk, TrunkStatus};
+use model::net::trunk::{SubPort, TRUNK_PORTS, Trunk, TrunkStatus};
 use model::net::{Binding, Network, Port, PortStatus, VifType, VlanId, ip_key};
 use model::{Id, Object, Timestamp};
 use store::{Batch, Facts, Query, StoreError};
@@ -141,19 +141,24 @@ async fn usage(cx: &Cx, port: &Object<Port>) -> Result<Result<PortUse, String>, 
     let mut tagged = BTreeSet::new();
     for sub in &trunk.desired.sub_ports {
         let Some(it) = cx.store.get::<Port>(&sub.port_id).await?.filter(|it| !it.is_deleting()) else { continue };
-        match self::vlan(cx, &it).await? {
-            // A switch hands the frames on with the tag they have.
-            Ok(of_network) if u32::from(of_network.get()) != sub.segmentation_id => {
-                return Ok(Err(format!("subport {} has tag {}, but its network is VLAN {of_network}", it.id, sub.segmentation_id)));
-            }
-            Ok(of_network) => {
-                tagged.insert(of_network);
-            }
-            Err(why) => return Ok(Err(why)),
+        // One that cannot be carried as asked says so itself; the others are carried without it.
+        if let Ok(of_sub) = tag(cx, sub, &it, vlan).await? {
+            tagged.insert(of_sub);
         }
     }
-    tagged.remove(&vlan);
     Ok(Ok(PortUse::Trunk { native: Some(vlan), tagged }))
+}
+
+/// The VLAN by which switches carry a subport beside the untagged VLAN of its trunk's port; the inner error says why they cannot.
+async fn tag(cx: &Cx, sub: &SubPort, port: &Object<Port>, native: VlanId) -> Result<Result<VlanId, String>, Fault> {
+    Ok(match vlan(cx, port).await? {
+        // A switch hands the frames on with the tag they have.
+        Ok(vlan) if u32::from(vlan.get()) != sub.segmentation_id => {
+            Err(format!("subport {} has tag {}, but its network is VLAN {vlan}", port.id, sub.segmentation_id))
+        }
+        Ok(vlan) if vlan == native => Err(format!("subport {} is on the network that its trunk's port has untagged", port.id)),
+        other => other,
+    })
 }
 
 /// The VLAN of the port's network on the fabric.
@@ -195,8 +200,9 @@ async fn grouped(
         },
     };
     let member = PortUse::Member { lag: lag.clone() };
-    let mut out: Vec<Wanted> = ends.into_iter().map(|(switch, port)| Wanted { switch, port, usage: member.clone(), lag: None }).collect();
-    out.push(Wanted { switch, port: lag, usage, lag: Some(has_lacp) });
+    // The group first: on many switches a link that joins a group that is not there makes one, which nobody would know to be ours.
+    let mut out = vec![Wanted { switch, port: lag, usage, lag: Some(has_lacp) }];
+    out.extend(ends.into_iter().map(|(switch, port)| Wanted { switch, port, usage: member.clone(), lag: None }));
     Ok(Ok(out))
 }
 
@@ -225,14 +231,29 @@ async fn carried(cx: &Cx, port: Object<Port>) -> Look {
         // A host's: that says itself what became of it.
         return Ok(Next::Gone);
     };
-    let vlan = vlan(cx, &port).await?;
-    let rows = cx.store.list(&Query::<SwitchPort>::new().column("holder", [parent.id.to_string()])).await?;
-    let carries = vlan.is_ok_and(|vlan| rows.iter().any(|row| row.proof().is_some() && row.desired.wanted.vlans().contains(&vlan)));
-    let (status, vif, why) = match parent.observed.status == PortStatus::Active && carries {
-        true => (PortStatus::Active, VifType::Other, ""),
-        false => (PortStatus::Down, VifType::Unbound, "its trunk's port is not read back with its VLAN yet"),
+    let Some(sub) = trunk.iter().flat_map(|it| &it.desired.sub_ports).find(|it| it.port_id == port.id) else { return Ok(Next::Gone) };
+    let tag = match vlan(cx, &parent).await? {
+        Ok(native) => tag(cx, sub, &port, native).await?,
+        Err(why) => Err(why),
     };
-    show(cx, port, Vec::new(), status, vif, why).await
+    let is_up = parent.observed.status == PortStatus::Active;
+    let waits = "its trunk's port is not read back with its VLAN yet".to_owned();
+    let (status, vif, why) = match tag {
+        Ok(vlan) if is_up && carried_by(cx, &parent).await?.contains(&vlan) => (PortStatus::Active, VifType::Other, String::new()),
+        Ok(_) => (PortStatus::Down, VifType::Unbound, waits),
+        Err(why) => (PortStatus::Down, VifType::BindingFailed, why),
+    };
+    show(cx, port, Vec::new(), status, vif, &why).await
+}
+
+/// The VLANs that the switch ports of a trunk's port were read with, tagged.
+async fn carried_by(cx: &Cx, parent: &Object<Port>) -> Result<BTreeSet<VlanId>, Fault> {
+    let rows = cx.store.list(&Query::<SwitchPort>::new().column("holder", [parent.id.to_string()])).await?;
+    let tagged = rows.iter().filter(|row| row.proof().is_some()).filter_map(|row| match &row.desired.wanted {
+        PortUse::Trunk { tagged, .. } => Some(tagged),
+        _ => None,
+    });
+    Ok(tagged.flatten().copied().collect())
 }
 
 /// Has every held switch port not in `keep` isolated, and lets go of those that are proven to be. Returns whether none is left.
@@ -245,7 +266,7 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
             let before = it.desired.wanted.clone();
             it.desired.turn(PortUse::Isolated);
             cx.store.apply(cx.wake_for(cx.facts().want(&it), &before, &it).await?).await?;
-        } else if it.proof().is_some() || it.is_forced() {
+        } else if (it.proof().is_some() || it.is_forced()) && !has_members(&it, held) {
             let read_at = it.proof().map(|proof| proof.read_at.iso_micros());
             tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at, "isolation proven; the port is let go");
             it.desired.holder = None;
@@ -259,6 +280,16 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
         }
     }
     Ok(none_left)
+}
+
+/// Whether some link may still be in the group: as long as one is, its number is nobody else's.
+fn has_members(group: &Object<SwitchPort>, held: &[Object<SwitchPort>]) -> bool {
+    let is_out = |row: &Object<SwitchPort>| {
+        let wants = matches!(&row.desired.wanted, PortUse::Member { lag } if *lag == group.desired.port);
+        !wants && (row.proof().is_some() || row.is_forced())
+    };
+    let links = held.iter().filter(|row| row.desired.lag.is_none() && row.desired.switch == group.desired.switch);
+    group.desired.lag.is_some() && !links.fold(true, |so_far, row| so_far && is_out(row))
 }
 
 /// Makes sure the switch port is ours and carries what it is to; returns what is still missing.
@@ -354,38 +385,55 @@ async fn show(
 ) -> Look {
     let settled = status == PortStatus::Active || (vif_type != VifType::Other && switch_ports.is_empty());
     let seen = model::net::PortObserved { status, vif_type, switch_ports, reason: reason.to_owned() };
+    let mut batch = None;
     if seen != port.observed {
         if status != port.observed.status {
             tracing::info!(port.id = %port.id, status = status.as_str(), reason, "port is now {}", status.as_str());
         }
         port.observed = seen;
-        let mut batch = cx.facts().observe(&port);
-        for (kind, id) in dependants(&port) {
-            batch = batch.wake_named(kind, &id);
-        }
-        batch = of_trunk(cx, batch, &port).await?;
+        let told = dependants(&port).into_iter().fold(cx.facts().observe(&port), |batch, (kind, id)| batch.wake_named(kind, &id));
+        batch = Some(told);
+    }
+    if let Some(batch) = of_trunk(cx, batch, &port).await? {
         cx.store.apply(batch).await?;
     }
     Ok(Next::Again(if settled { RESYNC } else { WAIT }))
 }
 
 /// What the trunk shows whose port this is, and who else is to look.
-async fn of_trunk(cx: &Cx, mut batch: Batch<Facts>, port: &Object<Port>) -> Result<Batch<Facts>, Fault> {
-    if port.desired.binding.vnic_type != "baremetal" || port.desired.plug.is_some() {
+async fn of_trunk(cx: &Cx, mut batch: Option<Batch<Facts>>, port: &Object<Port>) -> Result<Option<Batch<Facts>>, Fault> {
+    if port.desired.binding.vnic_type != "baremetal" || port.desired.plug.is_some() || port.desired.device_owner == SUBPORT_OWNER {
         return Ok(batch);
     }
     for mut trunk in cx.store.list_few(&Query::<Trunk>::new().column("port_id", [port.id.to_string()])).await? {
-        let is_active = port.observed.status == PortStatus::Active;
-        let status = if is_active { TrunkStatus::Active } else { TrunkStatus::Down };
-        for sub in &trunk.desired.sub_ports {
-            batch = batch.wake(&sub.port_id);
-        }
-        if trunk.desired.status != status {
+        let status = trunk_status(cx, port, &trunk).await?;
+        let is_new = trunk.desired.status != status;
+        if is_new || batch.is_some() {
+            let told = trunk.desired.sub_ports.iter().fold(batch.unwrap_or_else(|| cx.facts()), |batch, sub| batch.wake(&sub.port_id));
             trunk.desired.status = status;
-            batch = batch.want(&trunk);
+            batch = Some(if is_new { told.want(&trunk) } else { told });
         }
     }
     Ok(batch)
+}
+
+/// ACTIVE: the trunk's port was read back with the networks of all subports. DEGRADED: without those that no switch can carry.
+async fn trunk_status(cx: &Cx, parent: &Object<Port>, trunk: &Object<Trunk>) -> Result<TrunkStatus, Fault> {
+    let native = match vlan(cx, parent).await? {
+        Ok(native) if parent.observed.status == PortStatus::Active => native,
+        _ => return Ok(TrunkStatus::Down),
+    };
+    let carried = carried_by(cx, parent).await?;
+    let mut status = TrunkStatus::Active;
+    for sub in &trunk.desired.sub_ports {
+        let Some(it) = cx.store.get::<Port>(&sub.port_id).await?.filter(|it| !it.is_deleting()) else { continue };
+        match tag(cx, sub, &it, native).await? {
+            Ok(vlan) if carried.contains(&vlan) => {}
+            Ok(_) => return Ok(TrunkStatus::Build),
+            Err(_) => status = TrunkStatus::Degraded,
+        }
+    }
+    Ok(status)
 }
 
 async fn remove(cx: &Cx, port: &Object<Port>) -> Look {

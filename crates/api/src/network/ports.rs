@@ -298,9 +298,17 @@ fn bound_fields() -> Vec<super::noun::Field<Port>> {
             .create_by("create_port:binding:profile")
             .update_by("update_port:binding:profile"),
         field("binding:vif_type", |it: &Object<Port>, _| json!(it.vif_type().as_str())).read_by("get_port:binding:vif_type"),
-        field("binding:vif_details", |it: &Object<Port>, _| it.desired.plug.as_ref().map_or_else(|| json!({}), |it| json!(it.vif_details)))
-            .read_by("get_port:binding:vif_details"),
+        field("binding:vif_details", |it: &Object<Port>, _| vif_details(it)).read_by("get_port:binding:vif_details"),
     ]
+}
+
+/// What whoever bound the port says of it: a program on a host whatever it likes, the switch fabric why it is not ACTIVE.
+fn vif_details(port: &Object<Port>) -> Value {
+    match (&port.desired.plug, port.observed.reason.as_str()) {
+        (Some(plug), _) => json!(plug.vif_details),
+        (None, "") => json!({}),
+        (None, reason) => json!({ "reason": reason }),
+    }
 }
 
 fn more_fields() -> Vec<super::noun::Field<Port>> {

@@ -247,6 +247,20 @@ fn tagged(it: &Wanted, network: Option<&Object<Network>>) -> Result<SubPort, Fai
     }
 }
 
+/// Whether what the port carries is settled with its binding: on a host it is, a switch port is set anew at any time. As in
+/// networking-generic-switch, which tells Neutron `can_trunk_bound_port`.
+fn is_fixed(parent: &Object<Port>) -> bool {
+    let binding = &parent.desired.binding;
+    !binding.host_id.is_empty() && !binding.is_wired()
+}
+
+/// What the switch ports of a trunk's port are to carry changes with the trunk.
+fn look_again(work: &mut Work<'_>, parent: &Object<Port>) {
+    if parent.desired.binding.is_wired() {
+        work.step(|batch| batch.wake(&parent.id));
+    }
+}
+
 /// Subports are nobody's any more.
 async fn let_go(work: &mut Work<'_>, trunk: &Object<Trunk>, gone: &[SubPort]) -> Result<(), Failure> {
     for sub in gone {
@@ -290,20 +304,31 @@ impl Noun for Trunk {
     async fn create(work: &mut Work<'_>, trunk: &mut Object<Self>, body: &Body) -> Result<(), Failure> {
         let parent = named::<Port>(work.ask, &trunk.desired.port_id).await?;
         in_none(work.ask, &parent.id).await?;
-        if !parent.desired.binding.host_id.is_empty() {
+        if is_fixed(&parent) {
             return Err(parent_in_use(&parent.id));
         }
+        look_again(work, &parent);
         work.step(|batch| batch.require(&parent.id).hold(TRUNK_PORTS, parent.id.as_str(), &trunk_holder(&trunk.id, true)));
         let subs = body.get("sub_ports").map(wanted).transpose().map_err(input)?.unwrap_or_default();
         add_to(work, trunk, &parent, &subs).await
     }
 
+    async fn update(work: &mut Work<'_>, before: &Object<Self>, after: &mut Object<Self>, _: &Body) -> Result<(), Failure> {
+        if before.desired.admin_state_up != after.desired.admin_state_up
+            && let Some(parent) = work.ask.app.store.get::<Port>(&before.desired.port_id).await?
+        {
+            look_again(work, &parent);
+        }
+        Ok(())
+    }
+
     async fn delete(work: &mut Work<'_>, trunk: &Object<Self>) -> Result<(), Failure> {
         is_enabled(trunk)?;
         let parent: Option<Object<Port>> = work.ask.app.store.get(&trunk.desired.port_id).await?;
-        if parent.is_some_and(|it| !it.desired.binding.host_id.is_empty()) {
+        if parent.as_ref().is_some_and(is_fixed) {
             return Err(conflict("TrunkInUse", format!("Trunk {} is currently in use.", trunk.id)));
         }
+        parent.iter().for_each(|it| look_again(work, it));
         let_go(work, trunk, &trunk.desired.sub_ports).await?;
         work.step(|batch| batch.free(TRUNK_PORTS, trunk.desired.port_id.as_str()).remove(trunk));
         Ok(())
@@ -333,6 +358,7 @@ async fn add(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Value
         }
         after.desired.status = TrunkStatus::Down;
         work.step(|batch| batch.require(&parent.id));
+        look_again(&mut work, &parent);
         work.want(&before, &after);
         if work.apply().await? {
             break;
@@ -361,6 +387,9 @@ async fn take(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<Json<Valu
         after.desired.status = TrunkStatus::Down;
         let mut work = Work::new(&ask, tries);
         let_go(&mut work, &before, &gone).await?;
+        if let Some(parent) = ask.app.store.get::<Port>(&before.desired.port_id).await? {
+            look_again(&mut work, &parent);
+        }
         work.want(&before, &after);
         if work.apply().await? {
             break;

@@ -7,10 +7,12 @@ mod support;
 
 mod burst;
 mod dead;
+mod links;
 mod names;
 mod plane;
 mod site;
 mod storm;
 mod subscribe;
 mod sweep;
+mod trunks;
 mod watch;

@@ -12,6 +12,9 @@ use crate::support::api::{Answer, Service, Session};
 use crate::support::say;
 use crate::support::serve::{Serve, Setting};
 
+/// The VLAN of isolated ports, if the configuration names none.
+const ISOLATION: u16 = 4094;
+
 /// What the fabric of a test is.
 pub struct Shape {
     /// The operating system of each switch.
@@ -74,14 +77,16 @@ impl Site {
                 "gnmi_openconfig" => ("openconfig", Some(([127, 0, 0, 1], 0).into())),
                 os => (os, None),
             };
-            let spec = Spec { hostname: name(nth), host_key: HostKey::Shared, gnmi, ..Spec::new(simulated, shape.ports + 1) };
+            let user = if *os == "frr_linux" { "root" } else { "admin" };
+            let named = Spec { hostname: name(nth), username: user.to_owned(), ..Spec::new(simulated, shape.ports + 1) };
+            let spec = Spec { host_key: HostKey::Shared, gnmi, ..named };
             let switch = Simulator::start(spec).unwrap();
             let endpoint = switch.gnmi_address().map_or_else(|| format!("ssh:{}", switch.address()), |it| it.to_string());
             let mut names: Vec<String> = switch.device().running().port_names().into_iter().cloned().collect();
             let uplink = names.pop().unwrap();
             writeln!(
                 config,
-                "[[fabric.switch]]\nname = \"{}\"\nswitch_id = \"{}\"\ndriver = \"{os}\"\nendpoint = \"{endpoint}\"\nusername = \"admin\"\n\
+                "[[fabric.switch]]\nname = \"{}\"\nswitch_id = \"{}\"\ndriver = \"{os}\"\nendpoint = \"{endpoint}\"\nusername = \"{user}\"\n\
                  password = \"admin\"\nhost_key = \"{}\"\nuplinks = [{uplink:?}]\nports = {names:?}",
                 name(nth),
                 switch_id(nth),
@@ -176,19 +181,23 @@ impl Site {
         }
     }
 
+    /// Whether a port is, by its switch itself: it is shut, or it is up in the VLAN of isolated ports and reaches none of these.
+    pub fn is_isolated(&self, switch: usize, port: &str) -> bool {
+        let device = self.switches[switch].device();
+        let (carried, config) = (device.carries(port), device.running());
+        let open = config.ports.get(port).is_some_and(|it| it.up && !it.protected);
+        let by_itself = config.ports.get(port).is_some_and(|it| it.protected) && carried.untagged.is_none_or(|it| it == ISOLATION);
+        !open && (carried.is_empty() || (by_itself && carried.tagged.is_empty()))
+    }
+
     /// Waits until every port of every switch is isolated, by the switches themselves.
     pub fn await_isolated(&self, deadline: Duration) {
         let began = Instant::now();
         loop {
-            let open: Vec<String> = self
-                .switches
-                .iter()
-                .zip(&self.ports)
-                .flat_map(|(switch, ports)| ports.iter().filter(|it| !switch.device().carries(it).is_empty()).cloned())
-                .collect();
-            let up = |switch: &Simulator, port: &String| switch.device().running().ports.get(port).is_some_and(|it| it.up && !it.protected);
-            let open_ones = self.switches.iter().zip(&self.ports).any(|(switch, ports)| ports.iter().any(|it| up(switch, it)));
-            if open.is_empty() && !open_ones {
+            let all = (0..self.switches.len()).flat_map(|nth| self.ports[nth].iter().map(move |port| (nth, port)));
+            let open: Vec<String> =
+                all.filter(|(nth, port)| !self.is_isolated(*nth, port)).map(|(nth, port)| format!("{port} of {}", name(nth))).collect();
+            if open.is_empty() {
                 return;
             }
             assert!(began.elapsed() < deadline, "not isolated after {deadline:?}: {open:?}");

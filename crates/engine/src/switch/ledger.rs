@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use drivers::switch::{MARK, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni};
+use drivers::switch::{LagProtocol, MARK, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni};
 use model::fabric::{PortUse, Switch, SwitchPort};
 use model::net::{Network, VlanId};
 use model::{Id, Object, Timestamp};
@@ -142,6 +142,9 @@ fn seen_use(row: &Object<SwitchPort>, seen: &SwitchSeen) -> (Option<PortUse>, St
         SeenMode::Known(mode) if !is_saved => (None, format!("{mode}, but not after a restart of the switch")),
         SeenMode::Known(mode) => match undeclared(mode, seen) {
             Some(vlan) => (None, format!("{mode}, but VLAN {vlan} is not declared")),
+            None if *mode != PortMode::Isolated && !groups_as_wanted(row, seen) => {
+                (None, format!("{mode}, but its links do not find together as wanted"))
+            }
             None if mode.is_as(&render::mode(&row.desired.wanted)) => (Some(row.desired.wanted.clone()), String::new()),
             None => (Some(render::usage(mode)), String::new()),
         },
@@ -150,6 +153,13 @@ fn seen_use(row: &Object<SwitchPort>, seen: &SwitchSeen) -> (Option<PortUse>, St
         SeenMode::Absent if row.desired.lag.is_some() => (Some(PortUse::Isolated), String::new()),
         SeenMode::Absent => (None, "absent".into()),
     }
+}
+
+/// Whether the links of a group find together in the way that is wanted; true of what is no group.
+fn groups_as_wanted(row: &Object<SwitchPort>, seen: &SwitchSeen) -> bool {
+    let protocol = |has_lacp| if has_lacp { LagProtocol::Lacp } else { LagProtocol::Static };
+    let wanted = row.desired.lag.map(protocol);
+    wanted.is_none() || seen.lags.get(&row.desired.port).and_then(|it| it.protocol) == wanted
 }
 
 /// A VLAN of the mode that the switch does not know, where VLANs are declared: its frames go nowhere.
@@ -308,8 +318,12 @@ pub(super) async fn distrust(cx: &Cx, switch: &Object<Switch>, rows: &[Object<Sw
 
 /// Rows of things that are made and taken away with their holders: ports of this host's own switch, and groups of links.
 pub(super) async fn forget_edge_ports(cx: &Cx, is_edge: bool, rows: &[Object<SwitchPort>], seen: &SwitchSeen) -> Result<(), Fault> {
+    // A group's number is nobody else's while any port says that it is in the group, whoever's port that is.
+    let has_member =
+        |group: &String| seen.ports.values().any(|it| matches!(&it.mode, SeenMode::Known(PortMode::Member { lag }) if lag == group));
     let gone = |row: &&Object<SwitchPort>| {
-        (is_edge || row.desired.lag.is_some()) && render::is_left_over(row) && !seen.ports.contains_key(&row.desired.port)
+        let port = &row.desired.port;
+        (is_edge || row.desired.lag.is_some()) && render::is_left_over(row) && !seen.ports.contains_key(port) && !has_member(port)
     };
     for row in rows.iter().filter(gone) {
         if let Some(fresh) = cx.store.get(&row.id).await?
