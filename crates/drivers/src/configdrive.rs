@@ -5,6 +5,8 @@ use std::io::Write as _;
 use base64::Engine as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use model::baremetal::{Place, bond_properties};
+use serde_json::{Value, json};
 
 use crate::iso9660::{self, Content, IsoError};
 
@@ -51,9 +53,56 @@ pub fn openstack(meta_data: &serde_json::Value, network_data: &serde_json::Value
     ])
 }
 
+/// The links of `network_data.json` of a machine whose port of a network goes there, with that hardware address: one card of that id, or
+/// that id a bond of cards. Source: OpenStack, `network_data.json` schema; how Nova's driver for bare metal describes port groups.
+pub fn links(id: &str, place: &Place<'_>, address: &str) -> Vec<Value> {
+    let Some(group) = place.group else {
+        return vec![json!({"id": id, "type": "phy", "ethernet_mac_address": address, "mtu": 1500})];
+    };
+    let cards = place.cards.iter().map(|card| {
+        let address = &card.desired.address;
+        json!({"id": card.id, "type": "phy", "ethernet_mac_address": address, "mtu": 1500})
+    });
+    let names: Vec<_> = place.cards.iter().map(|card| &card.id).collect();
+    let mut bond = bond_properties(group);
+    let own = json!({
+        "id": id, "type": "bond", "ethernet_mac_address": address, "mtu": 1500, "bond_mode": group.desired.mode, "bond_links": names,
+    });
+    bond.extend(own.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    // Without it the driver never notices that a link is down. (Source: Linux, `bonding.txt`.)
+    bond.entry("bond_miimon").or_insert_with(|| json!(100));
+    cards.chain([Value::Object(bond)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_a_bond() {
+        use model::baremetal::{BaremetalPort, Node, Portgroup};
+        use model::{Id, Object};
+        let node = Id::<Node>::random();
+        let card = |address: &str| -> Object<BaremetalPort> {
+            let desired = json!({"node_id": node, "address": address, "pxe_enabled": true});
+            Object::new(Id::random(), None, "", serde_json::from_value(desired).unwrap())
+        };
+        let desired = json!({"node_id": node, "mode": "802.3ad", "properties": {"xmit_hash_policy": "layer3+4", "type": "x"}});
+        let group: Object<Portgroup> = Object::new(Id::random(), None, "bond0", serde_json::from_value(desired).unwrap());
+        let (one, two) = (card("52:54:00:00:00:01"), card("52:54:00:00:00:02"));
+        let alone = links("eth0", &Place::card(&one), "52:54:00:00:00:01");
+        assert_eq!(alone, [json!({"id": "eth0", "type": "phy", "ethernet_mac_address": "52:54:00:00:00:01", "mtu": 1500})]);
+        let both = links("eth0", &Place { group: Some(&group), cards: vec![&one, &two] }, "52:54:00:00:00:99");
+        assert_eq!(both.len(), 3);
+        assert_eq!((&both[1]["id"], &both[1]["ethernet_mac_address"]), (&json!(two.id), &json!("52:54:00:00:00:02")));
+        assert_eq!(
+            both[2],
+            json!({
+                "id": "eth0", "type": "bond", "ethernet_mac_address": "52:54:00:00:00:99", "mtu": 1500, "bond_mode": "802.3ad",
+                "bond_links": [one.id, two.id], "bond_xmit_hash_policy": "layer3+4", "bond_type": "x", "bond_miimon": 100,
+            })
+        );
+    }
 
     #[test]
     fn another_program_reads_it() {

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use model::baremetal::{BaremetalPort, Interface, Node, Portgroup, ProvisionState};
+use model::baremetal::{BaremetalPort, Interface, Node, Place, Portgroup, ProvisionState, TENANT_VIF, chosen_for, places};
 use model::net::Port;
 use model::{Id, Object};
 use serde_json::{Value, json};
@@ -18,8 +18,6 @@ use crate::failure::Failure;
 
 /// Allocation pool: the value is a port of a network, the holder the node it is attached to.
 const POOL: &str = "vif";
-/// Where a card says which port it is for.
-const OF_CARD: &str = "tenant_vif_port_id";
 
 fn since(ask: &Ask) -> Result<(), Failure> {
     if ask.minor < Minor(28) { Err(Failure::NoRoute) } else { Ok(()) }
@@ -80,39 +78,71 @@ fn asked(ask: &Ask, body: &Value) -> Result<Asked, Failure> {
     })
 }
 
-/// The port a card is for.
-fn port_of(card: &Object<BaremetalPort>) -> Option<&str> {
-    card.desired.internal_info.get(OF_CARD).and_then(Value::as_str)
-}
-
-/// The card that was asked for, by itself or as one of its group; it must be the node's and nobody's else.
-fn chosen(
+/// Where the port goes: to the card or group that was asked for, which must be the node's and nobody's else, or to the best that is free.
+fn chosen<'a>(
     node: &Object<Node>,
-    cards: &[Object<BaremetalPort>],
+    cards: &'a [Object<BaremetalPort>],
+    groups: &'a [Object<Portgroup>],
     asked: &Asked,
     vif: &Id<Port>,
-) -> Result<Option<Object<BaremetalPort>>, Failure> {
-    let taken = |card: &Object<BaremetalPort>| port_of(card).is_some_and(|it| node.desired.vifs.iter().any(|vif| vif.as_str() == it));
+) -> Result<Place<'a>, Failure> {
     let invalid = |reason: String| Failure::Conflict(format!("Unable to attach VIF {vif} to node {}. Reason: {reason}", node.id));
-    let found = match (&asked.card, &asked.group) {
-        (None, None) => return Ok(None),
-        (Some(id), _) => {
-            let card = cards.iter().find(|card| card.id == *id);
-            let card = card.ok_or_else(|| invalid(format!("port {id} is not one of the node's that are plugged in")))?;
-            if taken(card) {
-                return Err(Failure::Conflict(format!(
-                    "Unable to attach VIF because VIF {} is already attached to Ironic Port {id}",
-                    port_of(card).unwrap_or_default()
-                )));
-            }
-            card
-        }
-        (None, Some(id)) => {
-            let free = cards.iter().find(|card| card.desired.portgroup_id.as_ref() == Some(id) && !taken(card));
-            free.ok_or_else(|| invalid(format!("no port of port group {id} is free")))?
-        }
+    let taken = |has: &Id<Port>, what: String| {
+        Failure::Conflict(format!("Unable to attach VIF because VIF {has} is already attached to Ironic {what}"))
     };
-    Ok(Some(found.clone()))
+    let vifs = &node.desired.vifs;
+    let all = places(node, cards, groups);
+    if all.free.is_empty() && asked.card.is_none() {
+        return Err(Failure::BadRequest(format!("Unable to attach VIF {vif}, not enough free physical ports.")));
+    }
+    let group_of = |card: &Object<BaremetalPort>| groups.iter().find(|it| card.desired.portgroup_id.as_ref() == Some(&it.id));
+    let of_group = |group: &Object<Portgroup>| -> Vec<&'a Object<BaremetalPort>> {
+        let is_in = |card: &&Object<BaremetalPort>| card.desired.portgroup_id.as_ref() == Some(&group.id);
+        cards.iter().filter(is_in).filter(|card| card.desired.local_link_connection.is_some()).collect()
+    };
+    if let Some(id) = &asked.card {
+        let card = cards.iter().find(|card| card.id == *id && card.desired.local_link_connection.is_some());
+        let card = card.ok_or_else(|| invalid(format!("port {id} is not one of the node's that are plugged in")))?;
+        if let Some(has) = chosen_for(&card.desired.internal_info, vifs) {
+            return Err(taken(has, format!("Port {id}")));
+        }
+        if let Some(group) = group_of(card) {
+            if let Some(has) = chosen_for(&group.desired.internal_info, vifs) {
+                return Err(taken(has, format!("Portgroup {}", group.id)));
+            }
+            if !group.desired.standalone_ports_supported {
+                return Err(invalid(format!("port {id} is one of port group {}, whose ports are not used alone", group.id)));
+            }
+        }
+        // Those that are where they are by order alone make room, if there is any.
+        if vifs.len() >= all.taken.len() + all.free.len() {
+            return Err(Failure::BadRequest(format!("Unable to attach VIF {vif}, not enough free physical ports.")));
+        }
+        return Ok(Place::card(card));
+    }
+    if let Some(id) = &asked.group {
+        let group = groups.iter().find(|group| group.id == *id);
+        let group = group.ok_or_else(|| invalid(format!("port group {id} is not one of the node's")))?;
+        let members = of_group(group);
+        if let Some(has) = chosen_for(&group.desired.internal_info, vifs) {
+            return Err(taken(has, format!("Portgroup {id}")));
+        }
+        if members.is_empty() {
+            return Err(invalid(format!("no port of port group {id} is plugged in")));
+        }
+        if members.iter().any(|card| chosen_for(&card.desired.internal_info, vifs).is_some()) {
+            return Err(invalid(format!("ports of port group {id} have VIFs of their own")));
+        }
+        return Ok(Place { group: Some(group), cards: members });
+    }
+    all.free.into_iter().next().ok_or_else(|| invalid("no port is free".into()))
+}
+
+/// The node's cards, and those of them that act as one.
+async fn parts(ask: &Ask, node: &Object<Node>) -> Result<(Vec<Object<BaremetalPort>>, Vec<Object<Portgroup>>), Failure> {
+    let (id, store) = (node.id.to_string(), &ask.app.store);
+    let cards = store.list(&Query::<BaremetalPort>::new().column("node_id", [id.clone()])).await?;
+    Ok((cards, store.list(&Query::<Portgroup>::new().column("node_id", [id])).await?))
 }
 
 pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
@@ -140,16 +170,22 @@ pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json
         if !host.is_empty() && host != node.id.as_str() {
             return Err(Failure::Conflict(format!("VIF {vif} is bound to {host}.")));
         }
-        let cards = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-        let cards: Vec<_> = cards.into_iter().filter(|card| card.desired.local_link_connection.is_some()).collect();
-        if node.desired.vifs.len() >= cards.len() {
-            return Err(Failure::BadRequest(format!("Unable to attach VIF {vif}, not enough free physical ports.")));
-        }
+        let (cards, groups) = parts(&ask, &node).await?;
+        let place = chosen(&node, &cards, &groups, &asked, &vif)?;
         let mut batch = Batch::wishes().require(&vif).hold(POOL, vif.as_str(), node.id.as_str());
-        if let Some(mut card) = chosen(&node, &cards, &asked, &vif)? {
-            card.desired.internal_info.insert(OF_CARD.into(), json!(vif));
-            batch = batch.want(&card);
-        }
+        batch = match (place.group, place.cards.first()) {
+            (Some(group), _) => {
+                let mut group = group.clone();
+                group.desired.internal_info.insert(TENANT_VIF.into(), json!(vif));
+                batch.want(&group)
+            }
+            (None, Some(card)) => {
+                let mut card = (*card).clone();
+                card.desired.internal_info.insert(TENANT_VIF.into(), json!(vif));
+                batch.want(&card)
+            }
+            (None, None) => batch,
+        };
         let detail = said_by(&ask, &node, json!({"reason": vif}));
         node.desired.vifs.push(vif.clone());
         let batch = batch.want(&node).history(&node.id, Severity::Info, "port attached", &detail);
@@ -175,12 +211,17 @@ async fn port(ask: &Ask, node: &Object<Node>, id: &Id<Port>) -> Result<Object<Po
     if is_seen { Ok(port) } else { Err(missing()) }
 }
 
-/// Cards that are for the port are for none any more.
+/// Cards and groups that are for the port are for none any more.
 async fn released(ask: &Ask, node: &Object<Node>, vif: &Id<Port>, mut batch: Batch<Wishes>) -> Result<Batch<Wishes>, Failure> {
-    let cards = ask.app.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-    for mut card in cards.into_iter().filter(|card| port_of(card) == Some(vif.as_str())) {
-        card.desired.internal_info.remove(OF_CARD);
+    let (cards, groups) = parts(ask, node).await?;
+    let vifs = std::slice::from_ref(vif);
+    for mut card in cards.into_iter().filter(|it| chosen_for(&it.desired.internal_info, vifs).is_some()) {
+        card.desired.internal_info.remove(TENANT_VIF);
         batch = batch.want(&card);
+    }
+    for mut group in groups.into_iter().filter(|it| chosen_for(&it.desired.internal_info, vifs).is_some()) {
+        group.desired.internal_info.remove(TENANT_VIF);
+        batch = batch.want(&group);
     }
     Ok(batch)
 }

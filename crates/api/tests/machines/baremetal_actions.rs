@@ -376,6 +376,54 @@ fn a_port_is_attached_to_the_card_that_was_named() {
 }
 
 #[test]
+fn a_port_goes_to_a_group_before_it_goes_to_a_card() {
+    on_each(async |world| {
+        let desk = Desk::open(world).await;
+        let admin = &desk.admin;
+        let id = desk.machine("m1").await;
+        let group = async |name: &str, alone: bool| {
+            let body = json!({"node_uuid": id, "name": name, "mode": "802.3ad", "standalone_ports_supported": alone});
+            desk.post(admin, "/baremetal/v1/portgroups", body).await.expect(201)["uuid"].as_str().unwrap().to_owned()
+        };
+        let card = async |nth: u8, group: &str| {
+            let body = json!({"node_uuid": id, "address": format!("52:54:00:00:01:{nth:02x}"), "portgroup_uuid": group, "pxe_enabled": false,
+                              "local_link_connection": {"switch_id": "02:cf:00:00:00:01", "port_id": format!("g{nth}")}});
+            desk.post(admin, "/baremetal/v1/ports", body).await.expect(201)["uuid"].as_str().unwrap().to_owned()
+        };
+        let (whole, loose) = (group("whole", false).await, group("loose", true).await);
+        let (first, _second) = (card(1, &whole).await, card(2, &whole).await);
+        let (third, _fourth) = (card(3, &loose).await, card(4, &loose).await);
+        let path = format!("{NODES}/{id}/vifs");
+        let vif_of = async |what: &str, id: &str| {
+            let shown = desk.get(admin, &format!("/baremetal/v1/{what}/{id}")).await.expect(200);
+            shown["internal_info"]["tenant_vif_port_id"].as_str().map(str::to_owned)
+        };
+        let vifs = [desk.port(admin, "a").await, desk.port(admin, "b").await, desk.port(admin, "c").await, desk.port(admin, "d").await];
+        // Alone only where the group may be used so; the others of its group then, too.
+        let alone = desk.post(admin, &path, json!({"id": vifs[0], "port_uuid": first})).await;
+        alone.refused(409, "whose ports are not used alone");
+        desk.post(admin, &path, json!({"id": vifs[0], "port_uuid": third})).await.expect(204);
+        desk.post(admin, &path, json!({"id": vifs[1], "portgroup_uuid": loose})).await.refused(409, "have VIFs of their own");
+        desk.delete(admin, &format!("{path}/{}", vifs[0])).await.expect(204);
+        assert_eq!(vif_of("ports", &third).await, None);
+
+        desk.post(admin, &path, json!({"id": vifs[0], "portgroup_uuid": whole})).await.expect(204);
+        assert_eq!(vif_of("portgroups", &whole).await.as_deref(), Some(vifs[0].as_str()));
+        desk.post(admin, &path, json!({"id": vifs[1], "portgroup_uuid": whole})).await.refused(409, "already attached to Ironic Portgroup");
+        desk.post(admin, &path, json!({"id": vifs[1], "port_uuid": first})).await.refused(409, "already attached to Ironic Portgroup");
+        desk.post(admin, &path, json!({"id": vifs[1]})).await.expect(204);
+        assert_eq!(vif_of("portgroups", &loose).await.as_deref(), Some(vifs[1].as_str()));
+        // Two groups and the card that the machine has anyway: that is all.
+        desk.post(admin, &path, json!({"id": vifs[2]})).await.expect(204);
+        desk.post(admin, &path, json!({"id": vifs[3]})).await.refused(400, "not enough free physical ports");
+        desk.delete(admin, &format!("{path}/{}", vifs[0])).await.expect(204);
+        assert_eq!(vif_of("portgroups", &whole).await, None);
+        desk.post(admin, &path, json!({"id": vifs[3]})).await.expect(204);
+        assert_eq!(vif_of("portgroups", &whole).await.as_deref(), Some(vifs[3].as_str()));
+    });
+}
+
+#[test]
 fn history_tells_who_asked_and_where_the_node_stood() {
     on_each(async |world| {
         let desk = Desk::open(world).await;

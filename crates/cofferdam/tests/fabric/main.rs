@@ -8,6 +8,7 @@ mod support;
 mod burst;
 mod dead;
 mod links;
+mod machines;
 mod names;
 mod plane;
 mod site;

@@ -8,7 +8,7 @@ mod swarm;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use model::baremetal::{BaremetalPort, Node, ProvisionRequest, ProvisionState, Verb, is_busy, transition};
+use model::baremetal::{BaremetalPort, Node, Portgroup, ProvisionRequest, ProvisionState, Verb, is_busy, places, transition};
 use model::container_infra::{Cluster, ClusterStatus, Member};
 use model::image_compute::{Flavor, Image, normalise_class};
 use model::net::{Binding, Network, Port, PortStatus, Segment, Subnet, SubnetDesired, VlanId, ip_key, vlan_key};
@@ -286,10 +286,15 @@ impl Work<'_> {
             node.desired.instance_uuid = Some(self.cluster.id.to_string());
             node.desired.vifs = vec![member.port_id.clone()];
             let cards = self.cx.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-            let Some(card) = cards.iter().find(|card| card.desired.local_link_connection.is_some()) else {
+            let groups = self.cx.store.list(&Query::<Portgroup>::new().column("node_id", [node.id.to_string()])).await?;
+            let Some((_, place)) = places(&node, &cards, &groups).taken.into_iter().next() else {
                 return Ok(Step::Wait(format!("{} has no port with a local_link_connection", node.name)));
             };
-            node.desired.configdrive = Some(self.config_drive(&member, &node, &card.desired.address)?);
+            let Some(port) = self.cx.store.get::<Port>(&member.port_id).await? else {
+                return Ok(Step::Wait(format!("port {} does not exist any more", member.port_id)));
+            };
+            let mac = place.address().unwrap_or(&port.desired.mac_address);
+            node.desired.configdrive = Some(self.config_drive(&member, &node, drivers::configdrive::links("eth0", &place, mac))?);
             node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Deploy, ..ProvisionRequest::default() });
             if let Some(slot) = self.cluster.observed.members.get_mut(at) {
                 slot.node_id = Some(node.id.clone());
@@ -316,7 +321,7 @@ impl Work<'_> {
     }
 
     /// What the machine is told when it first boots from its disk.
-    fn config_drive(&self, member: &Member, node: &Object<Node>, mac: &str) -> Result<Secret, Fault> {
+    fn config_drive(&self, member: &Member, node: &Object<Node>, links: Vec<serde_json::Value>) -> Result<Secret, Fault> {
         let now = SystemTime::now();
         let desired = &self.cluster.desired;
         let authority = pki::Authority::load(&desired.ca_cert_pem, &desired.ca_key_pem).map_err(Fault::outside)?;
@@ -338,7 +343,7 @@ impl Work<'_> {
             "meta": {"cluster_id": self.cluster.id, "project_id": self.cluster.project_id},
         });
         let network = json!({
-            "links": [{"id": "eth0", "type": "phy", "ethernet_mac_address": mac, "mtu": 1500}],
+            "links": links,
             "networks": [{"id": "network0", "type": "ipv4", "link": "eth0", "ip_address": member.address, "netmask": cidr.netmask(), "routes": []}],
             "services": [],
         });

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use drivers::bmc::{BootDevice, PowerAction};
-use model::baremetal::{BaremetalPort, Interface, NodeInventory, Phase, PowerState, ProvisionRequest, ProvisionState, Verb};
+use model::baremetal::{
+    BaremetalPort, Interface, NodeInventory, Phase, Place, Portgroup, PowerState, ProvisionRequest, ProvisionState, TENANT_VIF, Verb,
+    bond_properties, places,
+};
 use model::fabric::{self, Switch, SwitchPort};
 use model::net::{Binding, LocalLink, Port, PortStatus, ip_key};
 use model::{Id, Object, Timestamp};
@@ -15,9 +18,6 @@ use super::{FAILING_LIMIT, Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
 use crate::switch::names;
 use crate::{edge, inspection, provisioning};
-
-/// Under this name a card says which port it was chosen for.
-const TENANT_VIF: &str = "tenant_vif_port_id";
 
 /// How long a machine that was told to restart may still run what it ran, in seconds.
 const RESTARTED: f64 = 10.0;
@@ -36,6 +36,11 @@ impl Machine<'_> {
         Ok(out)
     }
 
+    /// Its cards that act as one.
+    async fn groups(&self) -> Result<Vec<Object<Portgroup>>, Fault> {
+        Ok(self.cx.store.list(&Query::<Portgroup>::new().column("node_id", [self.node.id.to_string()])).await?)
+    }
+
     /// Whether every switch port of the machine is held by nobody and was read back as isolated: the moment of the oldest proof, else
     /// what is awaited. Of a machine whose network nobody manages there is nothing to prove.
     pub(super) async fn isolation(&self) -> Result<Result<Timestamp, String>, Fault> {
@@ -45,7 +50,7 @@ impl Machine<'_> {
         }
         // What it still holds counts, whatever cards it has by now: one may have been deleted or re-cabled since.
         let holders = self.node.desired.vifs.iter().map(ToString::to_string).chain([self.ramdisk_port_id().to_string()]);
-        for row in self.cx.store.list(&Query::<SwitchPort>::new().column("holder", holders)).await? {
+        if let Some(row) = self.cx.store.list(&Query::<SwitchPort>::new().column("holder", holders)).await?.first() {
             let (port, switch) = (&row.desired.port, &row.desired.switch);
             return Ok(Err(format!("{port} of {switch} is held until it is read back as isolated")));
         }
@@ -126,6 +131,8 @@ impl Machine<'_> {
         };
         let mut cards: Vec<Object<BaremetalPort>> = self.cards.clone();
         cards.retain_mut(|card| card.desired.internal_info.remove(TENANT_VIF).is_some());
+        let mut groups = self.groups().await?;
+        groups.retain_mut(|group| group.desired.internal_info.remove(TENANT_VIF).is_some());
         let id = self.node.id.clone();
         let first = match why {
             None if self.node.observed.job.no_ramdisk => self.after_place(ProvisionState::Cleaning),
@@ -146,9 +153,8 @@ impl Machine<'_> {
             for vif in &vifs {
                 batch = batch.free("vif", vif.as_str()).wake(vif);
             }
-            for card in &cards {
-                batch = batch.want(card);
-            }
+            batch = cards.iter().fold(batch, |batch, card| batch.want(card));
+            batch = groups.iter().fold(batch, |batch, group| batch.want(group));
             if let Some(allocation) = &allocation {
                 batch = batch.remove(allocation).free_held("allocation-name", allocation.id.as_str());
             }
@@ -193,10 +199,22 @@ impl Machine<'_> {
             .ok_or_else(|| Fault::outside("it has no port that is pxe_enabled and has a local_link_connection"))
     }
 
-    fn binding(&self, card: &Object<BaremetalPort>) -> Binding {
+    /// How a port is bound there. Of a group the switches are told, too: whether it is one for them depends on its mode.
+    /// (Source: Ironic, `get_local_group_information`.)
+    fn binding(&self, place: &Place<'_>) -> Binding {
         let mut profile = serde_json::Map::new();
-        profile.insert("local_link_information".into(), json!([card.desired.local_link_connection]));
-        if let Some(network) = &card.desired.physical_network {
+        let links: Vec<_> = place.cards.iter().map(|card| &card.desired.local_link_connection).collect();
+        profile.insert("local_link_information".into(), json!(links));
+        let network = match place.group {
+            Some(group) => {
+                let (name, mode) = (Some(&group.name).filter(|it| !it.is_empty()), &group.desired.mode);
+                let told = json!({"id": group.id, "name": name, "bond_mode": mode, "bond_properties": bond_properties(group)});
+                profile.insert("local_group_information".into(), told);
+                &group.desired.physical_network
+            }
+            None => place.cards.first().map_or(&None, |card| &card.desired.physical_network),
+        };
+        if let Some(network) = network {
             profile.insert("physical_network".into(), json!(network));
         }
         Binding { host_id: self.node.id.to_string(), vnic_type: "baremetal".into(), profile }
@@ -260,7 +278,7 @@ impl Machine<'_> {
                 };
                 let address = edge::next_address(self.cx, &subnet).await?;
                 let mac = &card.desired.address;
-                let (owner, binding) = ("baremetal:none", self.binding(&card));
+                let (owner, binding) = ("baremetal:none", self.binding(&Place::card(&card)));
                 let desired = edge::port(&network, &subnet.id, address, mac, owner, self.node.id.as_str(), binding);
                 let name = format!("ramdisk of {}", self.node.name);
                 let port = Object::new(id.clone(), None, name, desired);
@@ -330,7 +348,7 @@ impl Machine<'_> {
         Ok((!wrong.is_empty()).then(|| format!("its cables are not as stored: {}", wrong.join("; "))))
     }
 
-    /// The tenant's ports, read back. Cards and ports are paired in order.
+    /// The tenant's ports, read back. A rescue ramdisk knows nothing of groups: one card of each is plugged for it.
     pub(super) async fn tenant(self) -> Look {
         if !self.is_wired() {
             return self.on_its_network().await;
@@ -338,27 +356,32 @@ impl Machine<'_> {
         if let Some(why) = self.wiring_fault().await? {
             return self.fail(&why).await;
         }
-        let cards: Vec<_> = self.cards.iter().filter(|card| card.desired.local_link_connection.is_some()).cloned().collect();
-        if self.node.desired.vifs.len() > cards.len() {
-            let (vifs, cards) = (self.node.desired.vifs.len(), cards.len());
-            return self.fail(&format!("{vifs} ports are attached to a machine with {cards} cards")).await;
+        let groups = self.groups().await?;
+        let (cards, node) = (self.cards.clone(), self.node.clone());
+        let places = places(&node, &cards, &groups);
+        if let Some(vif) = places.left.first() {
+            let why = format!("port {vif} is attached to a machine that has place for {} ports only", places.taken.len());
+            return self.fail(&why).await;
         }
-        for (vif, card) in self.pairs(&cards) {
+        let by_ramdisk = self.node.observed.state == ProvisionState::Rescuing;
+        for (vif, place) in places.taken {
+            let place = if by_ramdisk { place.alone() } else { place };
             let Some(mut port) = self.cx.store.get::<Port>(&vif).await?.filter(|it| !it.is_deleting()) else {
                 let why = format!("port {vif} was deleted");
                 return self.fail(&why).await;
             };
-            let binding = self.binding(card);
-            if port.desired.binding != binding || port.desired.mac_address != card.desired.address {
+            let binding = self.binding(&place);
+            let address = place.address().unwrap_or(&port.desired.mac_address).to_owned();
+            if port.desired.binding != binding || port.desired.mac_address != address {
                 let pool = format!("mac:{}", port.desired.network_id);
                 let mut batch = self.cx.facts();
-                if port.desired.mac_address != card.desired.address {
-                    batch = batch.free(&pool, &port.desired.mac_address).hold(&pool, &card.desired.address, port.id.as_str());
+                if port.desired.mac_address != address {
+                    batch = batch.free(&pool, &port.desired.mac_address).hold(&pool, &address, port.id.as_str());
                 }
                 port.desired.binding = binding;
                 port.desired.plug = None;
                 port.desired.was_wired = true;
-                port.desired.mac_address.clone_from(&card.desired.address);
+                port.desired.mac_address = address;
                 self.cx.store.apply(batch.want(&port).wake(&port.id)).await?;
                 return Ok(Next::Again(SOON));
             }
@@ -368,20 +391,6 @@ impl Machine<'_> {
             }
         }
         self.on_its_network().await
-    }
-
-    /// Which port goes with which card: the one it was attached to by name, the others in order.
-    fn pairs<'a>(&self, cards: &'a [Object<BaremetalPort>]) -> Vec<(Id<Port>, &'a Object<BaremetalPort>)> {
-        let vifs = &self.node.desired.vifs;
-        let named = |card: &Object<BaremetalPort>| {
-            let vif = card.desired.internal_info.get(TENANT_VIF).and_then(serde_json::Value::as_str);
-            vif.and_then(|id| vifs.iter().find(|it| it.as_str() == id)).cloned()
-        };
-        let mut out: Vec<_> = cards.iter().filter_map(|card| Some((named(card)?, card))).collect();
-        let free: Vec<_> = cards.iter().filter(|card| !out.iter().any(|(_, taken)| taken.id == card.id)).collect();
-        let rest: Vec<_> = vifs.iter().filter(|vif| !out.iter().any(|(taken, _)| taken == *vif)).cloned().collect();
-        out.extend(rest.into_iter().zip(free));
-        out
     }
 
     /// Its tenant's ports were read back, or its network is nobody's.

@@ -5,6 +5,7 @@ mod facts;
 pub mod hardware;
 mod node;
 mod parts;
+mod places;
 mod state;
 mod step;
 
@@ -24,6 +25,7 @@ pub use parts::{
     BaremetalPort, BaremetalPortDesired, Chassis, ChassisDesired, Portgroup, PortgroupDesired, VolumeConnector, VolumeConnectorDesired,
     VolumeTarget, VolumeTargetDesired,
 };
+pub use places::{Place, Places, TENANT_VIF, bond_properties, chosen_for, places};
 pub use state::{ProvisionState, Verb, transition};
 pub use step::{DeployTemplate, DeployTemplateDesired, Job, PlannedStep, Runbook, RunbookDesired, Step, StepState};
 
