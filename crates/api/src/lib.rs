@@ -76,6 +76,7 @@ pub struct App {
     pub(crate) identity: identity::State,
     pub(crate) policy: policy::Live,
     pub(crate) network: network::State,
+    pub(crate) conductors: baremetal::Conductors,
 }
 
 impl App {
@@ -89,7 +90,8 @@ impl App {
         // Upstream's engine counts a token without a scope among those of projects.
         let rules = policy::Engine::new(&enforce::tables()).map_err(wrong)?.with_unscoped(Some(policy::Scope::Project));
         let policy = policy::Live::new(rules, settings.identity.policy_file.clone()).map_err(wrong)?;
-        Ok(Self { store, settings, identity, policy, network: network::State::default() })
+        let (network, conductors) = (network::State::default(), baremetal::Conductors::default());
+        Ok(Self { store, settings, identity, policy, network, conductors })
     }
 }
 

@@ -9,6 +9,10 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BaremetalConfig {
+    /// What this process is called among those that work on machines; default: the machine's own name.
+    pub host: Option<String>,
+    /// The group of machines it works on, by their `conductor_group`; empty: those of no group.
+    pub conductor_group: String,
     /// How often the power of all machines is read, in seconds.
     pub power_sync_interval_seconds: u32,
     /// How many BMCs are asked at once for that.
@@ -45,6 +49,8 @@ pub struct BaremetalConfig {
 impl Default for BaremetalConfig {
     fn default() -> Self {
         Self {
+            host: None,
+            conductor_group: String::new(),
             power_sync_interval_seconds: 60,
             power_sync_concurrency: 200,
             power_failures: 3,

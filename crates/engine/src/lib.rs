@@ -9,6 +9,7 @@ mod allocation;
 mod baremetal_config;
 mod boot;
 mod cluster;
+mod conductor;
 mod config;
 mod console;
 mod crypt;

@@ -1,5 +1,5 @@
-//! Rounds over all machines: their power, now and then their health and sensors. One piece of work, leased by one replica at a time;
-//! machines at rest need no wake-up of their own for it.
+//! Rounds over all machines of a conductor group: their power, now and then their health and sensors. One piece of work, leased by one
+//! replica at a time; machines at rest need no wake-up of their own for it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,8 +17,6 @@ use crate::looks::Looks;
 use crate::node;
 use crate::runtime::{Cx, Look, Next};
 
-/// The name of this work in the queue.
-pub(crate) const SYNC: &str = "power_sync";
 /// How long one BMC is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Nodes read from the store at once.
@@ -183,7 +181,8 @@ pub(crate) async fn sync(cx: &Cx) -> Look {
         {
             page = Some(query.after(&last.id));
         }
-        for node in nodes {
+        // By the index of groups the store would sort all nodes for each page.
+        for node in nodes.into_iter().filter(|it| it.desired.conductor_group == cx.conductor.group) {
             known.push(node.id.to_string());
             note(cx, &node);
             if !is_asked(&node) {

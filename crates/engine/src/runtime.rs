@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drivers::bmc::BmcError;
-use model::baremetal::{Allocation, AllocationState, CONSOLE_WORK, Node, NodeAction};
+use model::baremetal::{Allocation, AllocationState, CONSOLE_WORK, Node, NodeAction, POWER_SYNC_WORK, power_sync_of};
 use model::container_infra::Cluster;
 use model::fabric::{Switch, SwitchPort};
 use model::net::{Network, Port, Subnet};
@@ -19,7 +19,7 @@ use crate::console::Consoles;
 use crate::image_cache::ImageCache;
 use crate::outside::{Outside, World};
 use crate::power::Metrics;
-use crate::{allocation, boot, cluster, console, network, node, node_action, port, power, provisioning, switch};
+use crate::{allocation, boot, cluster, conductor, console, network, node, node_action, port, power, provisioning, switch};
 
 /// Pieces of work done at once. Most of them wait for somebody outside: a BMC that does not answer holds one place for as long as its
 /// deadline, and is looked at ever more seldom.
@@ -90,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) outside: Box<dyn Outside>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) consoles: Consoles,
+    pub(crate) conductor: conductor::Registered,
 }
 
 /// One look at one object.
@@ -127,10 +128,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the switches of the configuration and writes them into the store; touches nothing outside yet.
+    /// Opens the switches of the configuration and writes them into the store, and registers this process as a conductor; touches nothing
+    /// outside yet.
     ///
     /// # Errors
-    /// The configuration of a switch cannot be used, or the store failed.
+    /// The configuration of a switch cannot be used, another conductor of this name is alive, or the store failed.
     pub async fn new(store: Store, config: EngineConfig) -> Result<Self, EngineError> {
         let switches = switch::Registry::new(&config.fabric, Arc::clone(&config.unseal))?;
         switch::declare_all(&store, &config.fabric).await?;
@@ -138,6 +140,8 @@ impl Engine {
         let images = ImageCache::new(&config.image_dir);
         let (outside, metrics) = (Box::new(World), Arc::new(Metrics::default()));
         let consoles = Consoles::default();
+        let conductor = conductor::Registered::new(&store, &config).await?;
+        tracing::info!(host = conductor.host, group = conductor.group, "registered as a conductor");
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
@@ -149,6 +153,7 @@ impl Engine {
                 outside,
                 metrics,
                 consoles,
+                conductor,
             }),
         })
     }
@@ -173,11 +178,12 @@ impl Engine {
         if shared.store.is_embedded() {
             shared.store.void_leases().await?;
         }
-        wake_all(&shared.store).await?;
+        wake_all(&shared.store, &shared.conductor.group).await?;
         let worker = Id::<()>::random().to_string();
         let mut tasks = JoinSet::new();
         tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
         tasks.spawn(console::serve(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(conductor::beat(Arc::clone(&shared), stop.clone()));
         tasks.spawn(work(Arc::clone(&shared), worker, stop));
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(|_| EngineError::Panicked)?;
@@ -192,6 +198,9 @@ pub enum EngineError {
     /// A switch of the configuration cannot be used.
     #[error(transparent)]
     Switch(#[from] drivers::switch::SwitchError),
+    /// This process cannot be registered as a conductor.
+    #[error("{0}")]
+    Conductor(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -201,7 +210,7 @@ pub enum EngineError {
 }
 
 /// Everything is looked at once after a start: leases and timers of an earlier life do not matter.
-async fn wake_all(store: &Store) -> Result<(), StoreError> {
+async fn wake_all(store: &Store, group: &str) -> Result<(), StoreError> {
     async fn kind<K: Kind>(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
         for it in store.list(&Query::<K>::new().with_deleted()).await? {
             batch = batch.wake(&it.id);
@@ -233,7 +242,8 @@ async fn wake_all(store: &Store) -> Result<(), StoreError> {
             }
         }
     }
-    let mut batch = Batch::wishes().wake_named(provisioning::PROVISIONING, provisioning::PROVISIONING).wake_named(power::SYNC, power::SYNC);
+    let mut batch = Batch::wishes().wake_named(provisioning::PROVISIONING, provisioning::PROVISIONING);
+    batch = batch.wake_named(POWER_SYNC_WORK, &power_sync_of(group));
     batch = kind::<Switch>(store, batch).await?;
     batch = ports(store, batch).await?;
     batch = kind::<Network>(store, batch).await?;
@@ -256,14 +266,14 @@ async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<boo
         let (began, wall) = std::mem::replace(&mut clock, (Instant::now(), Timestamp::now()));
         if clock.1.seconds_since(wall) < clock.0.duration_since(began).as_secs_f64() - SET_BACK {
             tracing::warn!("the clock was set back: everything is looked at anew");
-            if let Err(error) = wake_all(&shared.store).await {
+            if let Err(error) = wake_all(&shared.store, &shared.conductor.group).await {
                 tracing::error!(%error, "could not have everything looked at");
             }
         }
         while looks.len() >= WORKERS {
             ended(looks.join_next().await);
         }
-        match shared.store.claim(&worker, LEASE).await {
+        match shared.store.claim_within(&shared.conductor.group, &worker, LEASE).await {
             Ok(Some(claim)) => {
                 let shared = Arc::clone(&shared);
                 looks.spawn(async move { one(&shared, claim).await });
@@ -300,7 +310,7 @@ fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
 async fn one(shared: &Arc<Shared>, claim: Claim) {
     let cx = Cx { shared: Arc::clone(shared), claim };
     let limit = match cx.claim.kind.as_str() {
-        power::SYNC => ROUND_LIMIT,
+        POWER_SYNC_WORK => ROUND_LIMIT,
         Switch::NAME => SWITCH_LIMIT,
         _ => LOOK_LIMIT,
     };
@@ -372,7 +382,7 @@ async fn reconcile(cx: &Cx) -> Look {
         NodeAction::NAME => node_action::reconcile(cx).await,
         CONSOLE_WORK => console::reconcile(cx).await,
         Allocation::NAME => allocation::reconcile(cx).await,
-        power::SYNC => power::sync(cx).await,
+        POWER_SYNC_WORK => power::sync(cx).await,
         Cluster::NAME => cluster::reconcile(cx).await,
         provisioning::PROVISIONING => provisioning::reconcile(cx).await,
         // Woken by name although nothing is ever done for it: children that only their owners act on.

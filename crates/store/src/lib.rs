@@ -264,7 +264,19 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn claim(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let claim = work::claim(&self.backend, worker, lease).await?;
+        self.claimed(worker, lease, None).await
+    }
+
+    /// [`Store::claim`] for a conductor of that group: work on nodes of other groups is left to theirs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn claim_within(&self, group: &str, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
+        self.claimed(worker, lease, Some(group)).await
+    }
+
+    async fn claimed(&self, worker: &str, lease: Duration, group: Option<&str>) -> Result<Option<Claim>, StoreError> {
+        let claim = work::claim(&self.backend, worker, lease, group).await?;
         if claim.is_some() {
             // There may be more: have the next worker look, since this one is busy now.
             self.woken.notify_one();

@@ -13,7 +13,7 @@ use crate::query::{self, Query};
 use crate::sql::{Step, Val};
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 6;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -85,6 +85,7 @@ fn tables(text: &str) -> Vec<String> {
     ddl.extend(pools_and_links(text));
     ddl.extend(network_3(text));
     ddl.extend(kinds_4(text));
+    ddl.extend(kinds_6(text));
     ddl
 }
 
@@ -174,6 +175,11 @@ fn kinds_4(text: &str) -> Vec<String> {
         kind_ddl::<baremetal::VolumeTarget>(text),
     ]
     .concat()
+}
+
+/// The kinds that version 5 had not.
+fn kinds_6(text: &str) -> Vec<String> {
+    [kind_ddl::<baremetal::Conductor>(text), kind_ddl::<baremetal::ConfigDrive>(text)].concat()
 }
 
 /// The kinds of identity that version 1 had not.
@@ -337,11 +343,12 @@ pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
             newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer { found, known: SCHEMA_VERSION }),
             1 => {
                 let first = from_1(text, backend.if_not_exists());
-                [first, from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?].concat()
+                [first, from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat()
             }
-            2 => [from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?].concat(),
-            3 => [from_3(backend, text).await?, from_4(backend, text).await?].concat(),
-            4 => from_4(backend, text).await?,
+            2 => [from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat(),
+            3 => [from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat(),
+            4 => [from_4(backend, text).await?, kinds_6(text)].concat(),
+            5 => kinds_6(text),
             _ => tables(text),
         };
         // In the same transaction: tables and the version they have never disagree.

@@ -37,17 +37,40 @@ fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
-pub(crate) async fn claim(backend: &Backend, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
+/// What a conductor leaves to others: work on nodes of another group, and what each group has once but is another's.
+///
+/// Whose group a node is of, the node says, not the row of the work: it may change while the row lies in the queue.
+fn of_group(from: usize) -> String {
+    use model::Kind as _;
+    use model::baremetal::{CONSOLE_WORK, Node, NodeAction, POWER_SYNC_WORK};
+    let (nodes, actions) = (crate::schema::table::<Node>(), crate::schema::table::<NodeAction>());
+    let (node, action) = (Node::NAME, NodeAction::NAME);
+    // Each a look by key: an EXISTS might be answered by reading all nodes.
+    let is_ours = |id: &str| format!("COALESCE((SELECT n.c_conductor_group FROM {nodes} AS n WHERE n.id = {id}), ${from}) = ${from}");
+    let (of_node, of_action) = (is_ours("work.id"), is_ours(&format!("(SELECT a.c_node_id FROM {actions} AS a WHERE a.id = work.id)")));
+    format!(
+        " AND CASE WHEN work.kind IN ('{node}', '{CONSOLE_WORK}') THEN {of_node} WHEN work.kind = '{action}' THEN {of_action} \
+         WHEN work.kind = '{POWER_SYNC_WORK}' THEN work.id = ${} ELSE TRUE END",
+        from + 1
+    )
+}
+
+pub(crate) async fn claim(backend: &Backend, worker: &str, lease: Duration, group: Option<&str>) -> Result<Option<Claim>, StoreError> {
     let now = Timestamp::now().0;
     let skip = backend.skip_locked();
     // `=` and not `IN`: the inner SELECT, which locks what it finds, is run once. As the inner side of a join it might be run again
     // for each row, find another each time (its own locks do not hold it back) and have rows claimed that nobody hears of.
+    let within = group.map_or_else(String::new, |_| of_group(4));
     let sql = format!(
         "UPDATE work SET worker = $1, lease_until = $2, epoch = epoch + 1 WHERE (kind, id) = (SELECT kind, id FROM work \
-         WHERE due_at <= $3 AND (worker IS NULL OR lease_until < $3) ORDER BY due_at LIMIT 1{skip}) \
+         WHERE due_at <= $3 AND (worker IS NULL OR lease_until < $3){within} ORDER BY due_at LIMIT 1{skip}) \
          RETURNING kind, id, attempts, epoch, wakes"
     );
-    let rows = backend.write_query(sql, vec![Val::from(worker), Val::from(now + micros(lease)), Val::from(now)]).await?;
+    let mut params = vec![Val::from(worker), Val::from(now + micros(lease)), Val::from(now)];
+    if let Some(group) = group {
+        params.extend([Val::from(group), Val::from(model::baremetal::power_sync_of(group))]);
+    }
+    let rows = backend.write_query(sql, params).await?;
     Ok(rows.into_iter().next().map(|row| Claim {
         kind: row.text(0).unwrap_or_default(),
         id: row.text(1).unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use model::baremetal::{Node, is_busy};
 use model::{Id, Object};
 use policy::Target;
@@ -122,7 +123,16 @@ pub(super) async fn permitted(ask: &Ask, ident: &str, rule: &str) -> Result<Obje
 
 /// That somebody works on the node.
 pub(super) fn locked(node: &Object<Node>) -> Failure {
-    Failure::Conflict(format!("Node {} is locked by host {CONDUCTOR}, please retry after the current operation is completed.", node.id))
+    let host = node.observed.conductor.as_deref().unwrap_or(CONDUCTOR);
+    Failure::Conflict(format!("Node {} is locked by host {host}, please retry after the current operation is completed.", node.id))
+}
+
+/// Refuses what nobody would do for the node: no conductor of its group is alive.
+///
+/// # Errors
+/// 404 in Ironic's words, or 503 if there is no conductor at all.
+pub(super) fn served(ask: &Ask, node: &Object<Node>) -> Result<(), Failure> {
+    ask.conductors.serve(node, StatusCode::NOT_FOUND)
 }
 
 /// Refuses while somebody works on the node.

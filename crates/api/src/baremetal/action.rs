@@ -39,6 +39,7 @@ pub(super) async fn start(ask: &Ask, node: &Object<Node>, action: Action, words:
 
 async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Id<NodeAction>, Failure> {
     let interface = if matches!(action, Action::Vendor { .. }) { Interface::Vendor } else { Interface::Management };
+    access::served(ask, node)?;
     validate::controller(node, interface).map_err(Failure::BadRequest)?;
     if words.is_some() {
         access::unlocked(node)?;

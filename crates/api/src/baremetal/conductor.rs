@@ -1,25 +1,101 @@
-//! `/v1/conductors`: who works on nodes. Replicas of the server share all work and are not told apart, so that there is one.
+//! `/v1/conductors`: the processes that work on nodes, and which of them answers for a node.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use model::Timestamp;
-use model::baremetal::hardware::TYPES;
+use model::baremetal::{Conductor, ConductorDesired, Node, is_busy, responsible};
+use model::{Object, Timestamp};
 use serde_json::{Map, Value, json};
+use store::{Query, Store, StoreError};
+use tokio::sync::RwLock;
 
 use super::resource::{links, refused, time};
-use super::versions::{CONDUCTOR, Minor};
+use super::versions::Minor;
 use super::words::boolean;
 use super::{Ask, access};
 use crate::failure::Failure;
 use crate::page::{self, Parameters};
 
-/// When this process began to work.
-static BEGAN: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
+/// For how long what was read of conductors is used for other requests.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The conductors that are alive, as they were a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Alive(Vec<(String, ConductorDesired)>);
+
+impl Alive {
+    fn of(all: Vec<Object<Conductor>>) -> Self {
+        let now = Timestamp::now();
+        let mut alive: Vec<_> = all.into_iter().filter(|it| it.desired.is_alive(now)).map(|it| (it.name, it.desired)).collect();
+        alive.sort_by(|a, b| a.0.cmp(&b.0));
+        Self(alive)
+    }
+
+    /// Their host names, in order.
+    pub(super) fn hosts_for(&self, driver: &str) -> Vec<&str> {
+        self.0.iter().filter(|it| it.1.drivers.iter().any(|it| it == driver)).map(|it| it.0.as_str()).collect()
+    }
+
+    /// The host name of the one that answers for a node: while a job is under way the one that last took it a step further, else one that
+    /// is the same for all who ask. `None`: nobody works on nodes of its group.
+    pub(super) fn of_node(&self, node: &Object<Node>) -> Option<&str> {
+        let (group, driver) = (node.desired.conductor_group.as_str(), node.desired.driver.as_str());
+        let able = || self.0.iter().filter(|it| it.1.serves(group, driver)).map(|it| it.0.as_str());
+        let holder = node.observed.conductor.as_deref().filter(|_| is_busy(node));
+        holder.and_then(|holder| able().find(|it| *it == holder)).or_else(|| responsible(able(), &node.id))
+    }
+
+    /// Refuses what nobody would do for the node.
+    ///
+    /// # Errors
+    /// `status` in Ironic's words (`NoValidHost`) if no conductor of the node's group is alive; 503 if none is at all.
+    pub(super) fn serve(&self, node: &Object<Node>, status: StatusCode) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Err(Failure::Unavailable("Resource temporarily unavailable, please retry.".into()));
+        }
+        match self.of_node(node) {
+            Some(_) => Ok(()),
+            None => Err(refused(
+                status,
+                format!(
+                    "No valid host was found. Reason: No conductor service registered which supports driver {} for conductor group \"{}\". \
+                     Ensure the driver is valid and enabled.",
+                    node.desired.driver, node.desired.conductor_group
+                ),
+            )),
+        }
+    }
+}
+
+/// What was last read of conductors: it is asked at every request and seldom changes.
+#[derive(Default)]
+pub(crate) struct Cache(RwLock<Option<(Instant, Arc<Alive>)>>);
+
+impl Cache {
+    /// The conductors that are alive; read anew at most once a second.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) async fn alive(&self, store: &Store) -> Result<Arc<Alive>, StoreError> {
+        let fresh = |known: &Option<(Instant, Arc<Alive>)>| known.as_ref().filter(|it| it.0.elapsed() < FRESH).map(|it| Arc::clone(&it.1));
+        if let Some(alive) = fresh(&*self.0.read().await) {
+            return Ok(alive);
+        }
+        // Who comes meanwhile waits for what the first reads.
+        let mut known = self.0.write().await;
+        if let Some(alive) = fresh(&known) {
+            return Ok(alive);
+        }
+        let alive = Arc::new(Alive::of(store.list_few(&Query::new()).await?));
+        *known = Some((Instant::now(), Arc::clone(&alive)));
+        Ok(alive)
+    }
+}
 
 /// Fields and whether they are shown in short lists; the links are shown always.
 const FIELDS: [(&str, bool); 6] =
@@ -32,22 +108,20 @@ fn gate(ask: &Ask) -> Result<(), Failure> {
     access::require_any(ask, "baremetal:conductor:get")
 }
 
-fn shown(ask: &Ask, wanted: impl Fn(&str, bool) -> bool) -> Value {
-    let mut drivers: Vec<&str> = TYPES.iter().map(|it| it.name).collect();
-    drivers.sort_unstable();
+fn shown(ask: &Ask, it: &Object<Conductor>, wanted: impl Fn(&str, bool) -> bool) -> Value {
     let mut out = Map::new();
-    for (name, brief) in FIELDS.into_iter().filter(|(name, brief)| wanted(name, *brief)) {
+    for (name, _) in FIELDS.into_iter().filter(|(name, brief)| wanted(name, *brief)) {
         let value = match name {
-            "created_at" => time(Some(*BEGAN)),
-            "updated_at" => time(Some(Timestamp::now())),
-            "hostname" => json!(CONDUCTOR),
-            "conductor_group" => json!(""),
-            "drivers" => json!(drivers),
-            _ => json!(brief),
+            "created_at" => time(Some(it.created_at)),
+            "updated_at" => time(Some(it.desired.seen_at)),
+            "hostname" => json!(it.name),
+            "conductor_group" => json!(it.desired.conductor_group),
+            "drivers" => json!(it.desired.drivers),
+            _ => json!(it.desired.is_alive(Timestamp::now())),
         };
         out.insert(name.to_owned(), value);
     }
-    out.insert("links".into(), links(ask, &format!("conductors/{CONDUCTOR}")));
+    out.insert("links".into(), links(ask, &format!("conductors/{}", it.name)));
     Value::Object(out)
 }
 
@@ -61,6 +135,23 @@ fn fields(query: &HashMap<String, String>) -> Result<Option<Vec<&str>>, Failure>
     }
 }
 
+/// Puts them into the order asked for; as Ironic numbers them, by default in the order in which they first came.
+fn sort(all: &mut [Object<Conductor>], query: &HashMap<String, String>) -> Result<(), Failure> {
+    let key = query.get("sort_key").map_or("id", String::as_str);
+    all.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.name.cmp(&b.name)));
+    match key {
+        "id" | "created_at" => {}
+        "hostname" => all.sort_by(|a, b| a.name.cmp(&b.name)),
+        "conductor_group" => all.sort_by(|a, b| a.desired.conductor_group.cmp(&b.desired.conductor_group)),
+        "updated_at" => all.sort_by_key(|it| it.desired.seen_at),
+        other => return Err(Failure::BadRequest(format!("The sort_key value {other} is an invalid field for sorting"))),
+    }
+    if page::descending(query)? {
+        all.reverse();
+    }
+    Ok(())
+}
+
 /// `GET /v1/conductors`.
 pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Response, Failure> {
     gate(&ask)?;
@@ -68,10 +159,6 @@ pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Resp
     if let Some(other) = query.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Failure::BadRequest(format!("Unexpected arguments: {other}")));
     }
-    if let Some(key) = query.get("sort_key").filter(|key| ["alive", "drivers"].contains(&key.as_str())) {
-        return Err(Failure::BadRequest(format!("The sort_key value {key} is an invalid field for sorting")));
-    }
-    page::descending(&query)?;
     let detail = query.get("detail").map(|text| boolean("detail", &json!(text))).transpose()?.unwrap_or(false);
     let fields = fields(&query)?;
     if detail && fields.is_some() {
@@ -82,21 +169,23 @@ pub(super) async fn list(ask: Ask, Parameters(query): Parameters) -> Result<Resp
         Some(Err(_)) => return Err(Failure::BadRequest("Expected an integer for limit".into())),
         _ => {}
     }
-    let items = match query.get("marker").map(String::as_str) {
-        // It is the only one: nothing comes after it.
-        Some(CONDUCTOR) => Vec::new(),
-        Some(other) => return Err(Failure::not_found("Conductor", other)),
-        None => vec![shown(&ask, |name, brief| fields.as_ref().map_or(detail || brief, |it| it.contains(&name)))],
-    };
-    Ok(page::answer("conductors", items, None))
+    let mut all = ask.app.store.list(&Query::<Conductor>::new()).await?;
+    sort(&mut all, &query)?;
+    if let Some(marker) = query.get("marker").filter(|marker| !all.iter().any(|it| it.name == **marker)) {
+        return Err(Failure::not_found("Conductor", marker));
+    }
+    let (all, next) = page::cut(all, &query, |it| it.name.as_str())?;
+    let wanted = |name: &str, brief: bool| fields.as_ref().map_or(detail || brief, |it| it.contains(&name));
+    let items = all.iter().map(|it| shown(&ask, it, wanted)).collect();
+    let address = format!("{}/v1/conductors", ask.base);
+    Ok(page::answer("conductors", items, next.map(|marker| page::next(&address, &query, &marker))))
 }
 
 /// `GET /v1/conductors/{hostname}`.
 pub(super) async fn show(ask: Ask, Path(name): Path<String>, Parameters(query): Parameters) -> Result<Response, Failure> {
     gate(&ask)?;
     let fields = fields(&query)?;
-    if name != CONDUCTOR {
-        return Err(Failure::not_found("Conductor", &name));
-    }
-    Ok(Json(shown(&ask, |name, _| fields.as_ref().is_none_or(|it| it.contains(&name)))).into_response())
+    let found = ask.app.store.list(&Query::<Conductor>::new().name(&name)).await?.pop();
+    let found = found.ok_or_else(|| Failure::not_found("Conductor", &name))?;
+    Ok(Json(shown(&ask, &found, |name, _| fields.as_ref().is_none_or(|it| it.contains(&name)))).into_response())
 }

@@ -13,7 +13,7 @@ use model::baremetal::hardware::{HardwareType, TYPES, hardware_type};
 use serde_json::{Map, Value, json};
 
 use super::resource::{links, refused};
-use super::versions::{CONDUCTOR, Minor};
+use super::versions::Minor;
 use super::words::{boolean, needs, too_early};
 use super::{Ask, access};
 use crate::App;
@@ -97,7 +97,7 @@ fn shown(ask: &Ask, driver: &HardwareType, detail: bool) -> Map<String, Value> {
     let name = driver.name;
     let mut out = Map::new();
     out.insert("name".into(), json!(name));
-    out.insert("hosts".into(), json!([CONDUCTOR]));
+    out.insert("hosts".into(), json!(ask.conductors.hosts_for(name)));
     out.insert("links".into(), links(ask, &format!("drivers/{name}")));
     if ask.minor >= Minor(14) {
         out.insert("properties".into(), links(ask, &format!("drivers/{name}/properties")));

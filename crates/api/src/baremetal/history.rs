@@ -100,7 +100,9 @@ fn event(ask: &Ask, node: &Object<Node>, line: &HistoryLine, detail: bool) -> Va
         _ => "provisioning".to_owned(),
     };
     out.insert("event_type".into(), json!(kind));
-    out.insert("conductor".into(), json!(CONDUCTOR));
+    // Lines of the API itself name none: they say what was asked.
+    let conductor = said("conductor");
+    out.insert("conductor".into(), if conductor.is_null() { json!(ask.conductors.of_node(node).unwrap_or(CONDUCTOR)) } else { conductor });
     out.insert("user".into(), said("user"));
     if ask.minor >= Minor(113) {
         out.insert("project".into(), said("project"));

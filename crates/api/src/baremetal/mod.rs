@@ -50,6 +50,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+pub(crate) use conductor::Cache as Conductors;
+
 use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
@@ -63,6 +65,8 @@ pub(crate) struct Ask {
     minor: Minor,
     /// The service's own address, for links.
     base: String,
+    /// Who works on nodes.
+    conductors: Arc<conductor::Alive>,
 }
 
 impl FromRequestParts<Arc<App>> for Ask {
@@ -71,7 +75,8 @@ impl FromRequestParts<Arc<App>> for Ask {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let minor = parts.extensions.get::<Minor>().copied().unwrap_or(Minor(RANGE.min.1));
-        Ok(Self { app: Arc::clone(app), caller, minor, base: base(app, &parts.headers) })
+        let conductors = app.conductors.alive(&app.store).await?;
+        Ok(Self { app: Arc::clone(app), caller, minor, base: base(app, &parts.headers), conductors })
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) const NAME_POOL: &str = "node-name";
 /// The node as the caller may see it; `everything`: it may see all of every node.
 pub(super) fn shown_to(ask: &Ask, node: &Object<Node>, wanted: &Wanted, everything: bool) -> Value {
     let may = |rule: &str| everything || access::may(ask, rule, node);
-    node_fields::show(&Shown { node, may: &may, minor: ask.minor }, wanted, &ask.base)
+    node_fields::show(&Shown { node, may: &may, minor: ask.minor, conductors: &ask.conductors }, wanted, &ask.base)
 }
 
 pub(super) fn shown(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Value {
@@ -98,6 +98,7 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
         }
         node.observed.state = ProvisionState::Available;
     }
+    ask.conductors.serve(&node, StatusCode::BAD_REQUEST)?;
     let mut batch = names(Batch::wishes(), None, &node);
     if let Some(chassis) = &node.desired.chassis_id {
         node_write::chassis(&ask.app.store, chassis).await?;
@@ -302,6 +303,9 @@ fn changes_driver(before: &Object<Node>, operation: &Operation) -> bool {
 async fn written(ask: &Ask, before: &Object<Node>, after: &Object<Node>) -> Result<Batch<Wishes>, Failure> {
     let mut batch = names(Batch::wishes(), Some(&before.name), after);
     let (old, new) = (&before.desired, &after.desired);
+    if (&old.conductor_group, &old.driver) != (&new.conductor_group, &new.driver) {
+        ask.conductors.serve(after, StatusCode::BAD_REQUEST)?;
+    }
     if let Some(chassis) = new.chassis_id.as_ref().filter(|_| old.chassis_id != new.chassis_id) {
         node_write::chassis(&ask.app.store, chassis).await?;
         batch = batch.require(chassis);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub(super) use super::access::valid_uuid;
+use super::conductor::Alive;
 use super::versions::{CONDUCTOR, Minor};
 
 /// A node as one caller may see it.
@@ -15,6 +16,7 @@ pub(super) struct Shown<'a> {
     /// Whether a rule lets the caller, of this node.
     pub may: &'a dyn Fn(&str) -> bool,
     pub minor: Minor,
+    pub conductors: &'a Alive,
 }
 
 type Show = fn(&Shown<'_>) -> Value;
@@ -121,7 +123,7 @@ pub(super) static FIELDS: &[Field] = &[
     blob("raid_config", 12, |it| Value::Object(it.node.observed.raid_config.clone())),
     interface!("raid_interface", Raid),
     interface!("rescue_interface", Rescue),
-    field("reservation", 1, |it| reservation(it.node, it.may)),
+    field("reservation", 1, reservation),
     field("resource_class", 21, |it| json!(it.node.desired.resource_class)),
     field("retired", 61, |it| json!(it.node.desired.retired.on)),
     field("retired_reason", 61, |it| json!(it.node.desired.retired.reason)),
@@ -134,7 +136,7 @@ pub(super) static FIELDS: &[Field] = &[
     blob("target_raid_config", 12, |it| Value::Object(it.node.desired.target_raid_config.clone())),
     blob("traits", 37, |it| json!(it.node.desired.traits)),
     interface!("vendor_interface", Vendor),
-    field("conductor", 49, |_| json!(CONDUCTOR)),
+    field("conductor", 49, |it| json!(it.conductors.of_node(it.node))),
     field("allocation_uuid", 52, |it| json!(it.node.desired.allocation_id)),
     field("chassis_uuid", 1, |it| json!(it.node.desired.chassis_id)),
 ];
@@ -180,14 +182,15 @@ pub(super) fn last_error(node: &Object<Node>, may: &dyn Fn(&str) -> bool) -> Val
 }
 
 /// Who works on the node: while an agent is awaited nobody does.
-fn reservation(node: &Object<Node>, may: &dyn Fn(&str) -> bool) -> Value {
+fn reservation(it: &Shown<'_>) -> Value {
+    let node = it.node;
     let seen = &node.observed;
     let asked = node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled) || target_power(node).is_some();
     if !asked && (!seen.state.is_working() || seen.is_waiting()) {
         return Value::Null;
     }
-    match may("baremetal:node:get:reservation") {
-        true => json!(CONDUCTOR),
+    match (it.may)("baremetal:node:get:reservation") {
+        true => json!(it.conductors.of_node(node).unwrap_or(CONDUCTOR)),
         false => json!("** Redacted - requires baremetal:node:get:reservation permission. **"),
     }
 }
@@ -357,7 +360,9 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let node = node();
-        let shown = |may: bool| show(&Shown { node: &node, may: &|_| may, minor: Minor(78) }, &Wanted::All, "http://x/baremetal");
+        let shown = |may: bool| {
+            show(&Shown { node: &node, may: &|_| may, minor: Minor(78), conductors: &Alive::default() }, &Wanted::All, "http://x/baremetal")
+        };
         assert_eq!(shown(true)["driver_info"]["redfish_password"], "******");
         for secret in ["hunter2", "hunter3", "H4sI"] {
             assert!(!shown(true).to_string().contains(secret));
@@ -369,7 +374,8 @@ mod tests {
     fn every_field_appears_with_its_version_and_stays() {
         let node = node();
         for minor in RANGE.min.1..=RANGE.max.1 {
-            let shown = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::All, "http://x");
+            let shown =
+                show(&Shown { node: &node, may: &|_| true, minor: Minor(minor), conductors: &Alive::default() }, &Wanted::All, "http://x");
             for field in FIELDS {
                 assert_eq!(shown.get(field.name).is_some(), field.since <= Minor(minor), "{} at 1.{minor}", field.name);
             }
@@ -384,13 +390,18 @@ mod tests {
     fn lists_that_ask_for_no_fields_have_few() {
         let node = node();
         let of = |minor, wanted: &Wanted| {
-            let shown = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, wanted, "http://x");
+            let shown =
+                show(&Shown { node: &node, may: &|_| true, minor: Minor(minor), conductors: &Alive::default() }, wanted, "http://x");
             shown.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
         };
         assert_eq!(of(4, &Wanted::Brief), ["instance_uuid", "links", "maintenance", "power_state", "provision_state", "uuid"]);
         assert_eq!(of(5, &Wanted::Brief).len(), 7);
         for minor in [1, 2, 4, 5, 115] {
-            let full = show(&Shown { node: &node, may: &|_| true, minor: Minor(minor) }, &Wanted::Brief, "http://x");
+            let full = show(
+                &Shown { node: &node, may: &|_| true, minor: Minor(minor), conductors: &Alive::default() },
+                &Wanted::Brief,
+                "http://x",
+            );
             assert_eq!(serde_json::to_value(Brief::of(&node, Minor(minor), "http://x")).unwrap(), full, "1.{minor}");
         }
         assert_eq!(of(90, &Wanted::These(vec!["driver".into(), "volume".into()])), ["driver", "links", "volume"]);

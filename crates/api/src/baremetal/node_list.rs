@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -14,7 +15,7 @@ use store::{Query, Term};
 
 use super::access::{self, parse_id};
 use super::node_fields::{self, Brief, Shown, Wanted};
-use super::versions::{CONDUCTOR, Minor};
+use super::versions::Minor;
 use super::words::{boolean, needs, repr, too_early};
 use super::{Ask, node};
 use crate::failure::Failure;
@@ -254,7 +255,9 @@ async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32)
 }
 
 fn sort(ask: &Ask, nodes: &mut Vec<Object<Node>>, field: &node_fields::Field, descending: bool) {
-    let key = |node: &Object<Node>| (field.show)(&Shown { node, may: &|rule| access::may(ask, rule, node), minor: ask.minor });
+    let key = |node: &Object<Node>| {
+        (field.show)(&Shown { node, may: &|rule| access::may(ask, rule, node), minor: ask.minor, conductors: &ask.conductors })
+    };
     let mut keyed: Vec<(Value, Object<Node>)> = std::mem::take(nodes).into_iter().map(|node| (key(&node), node)).collect();
     keyed.sort_by(|a, b| compare(&a.0, &b.0).then_with(|| a.1.created_at.cmp(&b.1.created_at)).then_with(|| a.1.id.cmp(&b.1.id)));
     if descending {
@@ -380,8 +383,10 @@ async fn filtered(ask: &Ask, query: &Params) -> Result<Sought, Failure> {
                 }
                 filters.push(Box::new(move |node| node.observed.fault.is_some_and(|fault| fault.as_str() == text)));
             }
-            "conductor" if text == CONDUCTOR => {}
-            "conductor" => find = find.ids([]),
+            "conductor" => {
+                let conductors = Arc::clone(&ask.conductors);
+                filters.push(Box::new(move |node| conductors.of_node(node) == Some(text.as_str())));
+            }
             "description_contains" => {
                 let text = text.to_lowercase();
                 filters.push(Box::new(move |node| node.desired.description.as_ref().is_some_and(|it| it.to_lowercase().contains(&text))));

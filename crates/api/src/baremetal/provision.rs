@@ -220,6 +220,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
     }
     let asked = asked(&body)?;
     let node = access::settled(&ask, access::permitted(&ask, &ident, RULE).await?).await?;
+    access::served(&ask, &node)?;
     let verb = Verb::parse(asked.target);
     if let Some(verb) = verb.filter(|verb| !matches!(verb, Verb::Unhold | Verb::Service)) {
         known_since(ask.minor, asked.target, verb)?;

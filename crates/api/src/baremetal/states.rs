@@ -18,7 +18,7 @@ use crate::failure::Failure;
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     let node = access::permitted(&ask, &ident, "baremetal:node:get_states").await?;
     let may = |rule: &str| access::may(&ask, rule, &node);
-    let shown = node_fields::Shown { node: &node, may: &may, minor: ask.minor };
+    let shown = node_fields::Shown { node: &node, may: &may, minor: ask.minor, conductors: &ask.conductors };
     let mut out = Map::new();
     for name in [
         "console_enabled",
@@ -105,6 +105,7 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
         return Err(too_early());
     }
     let seconds = seconds?;
+    access::served(&ask, &node)?;
     access::settled(&ask, node).await?;
     change(&ask, &ident, rule, |node| {
         validate::controller(node, Interface::Power).map_err(Failure::BadRequest)?;
@@ -177,7 +178,7 @@ pub(super) async fn boot_mode(ask: Ask, Path(ident): Path<String>, Json(body): J
     let rule = "baremetal:node:set_boot_mode";
     only(&body, &["target"])?;
     let target = mandatory(&body, "target")?;
-    access::permitted(&ask, &ident, rule).await?;
+    access::served(&ask, &access::permitted(&ask, &ident, rule).await?)?;
     since_76(&ask)?;
     if !["bios", "uefi"].contains(&target) {
         return Err(Failure::BadRequest(format!("Invalid boot mode {target} requested for node. Allowed boot modes are: bios, uefi")));
@@ -193,7 +194,7 @@ pub(super) async fn secure_boot(ask: Ask, Path(ident): Path<String>, Json(body):
         Some(Value::Null) => None,
         Some(value) => Some(boolean("target", value)?),
     };
-    access::permitted(&ask, &ident, rule).await?;
+    access::served(&ask, &access::permitted(&ask, &ident, rule).await?)?;
     since_76(&ask)?;
     let target = target.ok_or_else(|| {
         Failure::BadRequest("Invalid secure_boot None requested for node. Allowed secure_boot states are: True, False) ".into())
@@ -243,6 +244,7 @@ pub(super) async fn raid(ask: Ask, Path(ident): Path<String>, Json(body): Json<V
         return Err(Failure::named(StatusCode::NOT_FOUND, "NotFound", text));
     }
     raid_config(&config)?;
+    access::served(&ask, &node)?;
     change(&ask, &ident, rule, |node| {
         access::unlocked(node)?;
         node.desired.target_raid_config.clone_from(&config);
@@ -281,6 +283,7 @@ pub(super) async fn set_console(ask: Ask, Path(ident): Path<String>, Json(body):
     };
     change(&ask, &ident, rule, |node| {
         has_console(node)?;
+        access::served(&ask, node)?;
         node.desired.console_seq += u64::from(node.desired.console_enabled != enabled);
         node.desired.console_enabled = enabled;
         let event = if enabled { "asked: console on" } else { "asked: console off" };

@@ -20,7 +20,7 @@ pub const MAX_HEADER: &str = "x-openstack-ironic-api-maximum-version";
 /// Names by which the header that all services share calls this one.
 pub const NAMES: &[&str] = &["baremetal"];
 
-/// The host name of the conductor of all nodes. Replicas are not told apart: any of them does what is to be done.
+/// Who works on a node, where it is not known which process does.
 pub(super) const CONDUCTOR: &str = "cofferdam";
 
 /// Seconds within which an agent must be heard; it beats about twice in that time.

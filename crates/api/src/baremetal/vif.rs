@@ -150,6 +150,7 @@ pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json
     let rule = "baremetal:node:vif:attach";
     let asked = asked(&ask, &body)?;
     let node = access::permitted(&ask, &ident, rule).await?;
+    access::served(&ask, &node)?;
     if is_unplugged(&node) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

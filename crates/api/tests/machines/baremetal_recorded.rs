@@ -15,7 +15,6 @@ const NODE: &str = "00000001-0000-4000-8000-000000000000";
 /// Requests that are answered otherwise on purpose: method, end of the path, a part of the body, the status here, and why.
 const OTHERWISE: &[(&str, &str, &str, u16, &str)] = &[
     ("DELETE", "/nodes", "", 405, "there is no such method; Ironic misses an argument"),
-    ("POST", "/nodes", "\"conductor_group\": \"none\"", 201, "one conductor works on the nodes of all groups"),
     ("PATCH", NODE, "~1b", 200, "RFC 6901"),
     ("GET", "/nodes?sort_key=name&sort_key=id", "", 200, "of an argument given twice the last counts"),
     ("GET", "/none", "", 404, "there is no such path; Ironic takes it for a field"),

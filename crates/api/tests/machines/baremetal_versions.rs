@@ -98,6 +98,7 @@ fn every_field_is_hidden_below_its_version() {
 fn every_field_is_refused_when_it_comes_too_early() {
     on_sqlite(async |world| {
         let desk = Desk::open(world).await;
+        crate::desk::conductor(world, "c2.example", "rack1", -3600).await;
         let admin = &desk.admin;
         let body = json!({"driver": "fake-hardware"});
         let id = at(&desk, admin, 11, Method::POST, "nodes", Some(body)).await.expect(201)["uuid"].as_str().unwrap().to_owned();

@@ -7,8 +7,8 @@ use api::{App, FabricSettings, IdentitySettings, NetworkSettings, Settings};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
-use model::baremetal::{Node, NodeObserved, Phase, ProvisionState};
-use model::{Id, Kind, Object, Secret};
+use model::baremetal::{Conductor, ConductorDesired, Node, NodeObserved, Phase, ProvisionState};
+use model::{Id, Kind, Object, Secret, Timestamp};
 use serde_json::{Value, json};
 use store::{Batch, Claim, Outcome};
 use tower::ServiceExt as _;
@@ -69,6 +69,23 @@ impl Answer {
     }
 }
 
+/// A process that works on the nodes of a group, last heard of so many seconds ago (-3600: for the whole of a test).
+pub async fn conductor(world: &World, host: &str, group: &str, seconds: i64) {
+    let desired = ConductorDesired {
+        conductor_group: group.into(),
+        drivers: ["fake-hardware", "ipmi", "manual-management", "redfish"].map(str::to_owned).to_vec(),
+        online: true,
+        seen_at: Timestamp::now().plus_seconds(-seconds),
+        instance: host.into(),
+    };
+    let id = Id::derived(&format!("conductor {host}"));
+    let batch = match world.store.get::<Conductor>(&id).await.unwrap() {
+        Some(row) => Batch::wishes().want(&Object { desired, ..row }),
+        None => Batch::wishes().create(&Object::<Conductor>::new(id, None, host, desired)),
+    };
+    world.store.apply(batch).await.unwrap();
+}
+
 impl Desk {
     pub async fn open(world: &World) -> Self {
         // Hashing is slow on purpose; what most tests look at is not how slow.
@@ -93,6 +110,7 @@ impl Desk {
         };
         let app = Arc::new(App::new(world.store.clone(), settings).await.unwrap());
         api::bootstrap(&app, &Secret::new("secret of admin")).await.unwrap();
+        conductor(world, "c1.example", "", -3600).await;
         let router = api::router(Arc::clone(&app));
         let nobody = Who { token: String::new(), project: String::new(), user: String::new() };
         let mut desk = Self { app, router, admin: nobody, images };

@@ -4,7 +4,7 @@ use http::Method;
 use model::baremetal::hardware::TYPES;
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, conductor};
 use crate::parts::{V1, at, fields, listed};
 use crate::world::on_sqlite;
 
@@ -67,24 +67,95 @@ fn drivers_say_what_they_are() {
 }
 
 #[test]
-fn there_is_one_conductor() {
+fn conductors_are_listed() {
     on_sqlite(async |world| {
         let desk = Desk::open(world).await;
         let admin = &desk.admin;
+        conductor(world, "c2.example", "rack2", -3600).await;
+        conductor(world, "c3.example", "rack2", 120).await;
         let all = listed(&desk, admin, "conductors", "conductors").await;
-        assert_eq!((all.len(), fields(&all[0])), (1, vec!["alive", "conductor_group", "hostname"]));
-        let name = all[0]["hostname"].as_str().unwrap().to_owned();
-        assert_eq!(all[0]["alive"], true);
-        let shown = desk.get(admin, &format!("{V1}/conductors/{name}")).await.expect(200);
+        assert_eq!(fields(&all[0]), vec!["alive", "conductor_group", "hostname"]);
+        let told: Vec<_> = all.iter().map(|it| (it["hostname"].clone(), it["conductor_group"].clone(), it["alive"].clone())).collect();
+        let line = |host: &str, group: &str, alive: bool| (json!(host), json!(group), json!(alive));
+        let wanted = [line("c1.example", "", true), line("c2.example", "rack2", true), line("c3.example", "rack2", false)];
+        assert_eq!(told, wanted, "in the order in which they came; who was not heard of is dead, and still there");
+        let shown = desk.get(admin, &format!("{V1}/conductors/c2.example")).await.expect(200);
         assert_eq!(shown["drivers"], json!(["fake-hardware", "ipmi", "manual-management", "redfish"]));
+        assert!(shown["updated_at"].is_string() && shown["links"][0]["href"].as_str().unwrap().ends_with("/v1/conductors/c2.example"));
         assert_eq!(fields(&listed(&desk, admin, "conductors?detail=true", "conductors").await[0]).len(), 6);
         assert_eq!(fields(&listed(&desk, admin, "conductors?fields=alive", "conductors").await[0]), ["alive"]);
-        assert_eq!(listed(&desk, admin, &format!("conductors?marker={name}"), "conductors").await, Vec::<Value>::new());
+        let names = async |query: &str| {
+            let all = listed(&desk, admin, &format!("conductors?{query}"), "conductors").await;
+            all.into_iter().map(|it| it["hostname"].as_str().unwrap()[..2].to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("marker=c2.example").await, ["c3"]);
+        assert_eq!(names("sort_key=hostname&sort_dir=desc").await, ["c3", "c2", "c1"]);
+        assert_eq!(names("sort_key=updated_at&limit=1").await, ["c3"]);
+        let page = desk.get(admin, &format!("{V1}/conductors?limit=2")).await.expect(200);
+        assert!(page["next"].as_str().unwrap().ends_with("/v1/conductors?limit=2&marker=c2.example"), "{page}");
         desk.get(admin, &format!("{V1}/conductors/x")).await.refused(404, "Conductor x could not be found.");
-        desk.get(admin, &format!("{V1}/conductors?sort_key=alive")).await.refused(400, "invalid field for sorting");
+        desk.get(admin, &format!("{V1}/conductors?marker=x")).await.refused(404, "Conductor x could not be found.");
+        for key in ["alive", "drivers", "x"] {
+            desk.get(admin, &format!("{V1}/conductors?sort_key={key}")).await.refused(400, "invalid field for sorting");
+        }
         at(&desk, admin, 48, Method::GET, "conductors", None).await.refused(404, "not supported for this version");
         let tenant = desk.tenant("tom", "tenants").await;
         desk.get(&tenant, &format!("{V1}/conductors")).await.refused(403, "baremetal:conductor:get");
+        let driver = desk.get(admin, &format!("{V1}/drivers/redfish")).await.expect(200);
+        assert_eq!(driver["hosts"], json!(["c1.example", "c2.example"]));
+    });
+}
+
+/// What was read of conductors is old after this.
+async fn later() {
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+}
+
+#[test]
+fn what_nobody_would_do_is_refused() {
+    on_sqlite(async |world| {
+        let desk = Desk::open(world).await;
+        let admin = &desk.admin;
+        conductor(world, "c2.example", "rack2", -3600).await;
+        let body = |group: &str| json!({"driver": "fake-hardware", "conductor_group": group});
+        let words = "No conductor service registered which supports driver fake-hardware for conductor group \"rack3\"";
+        desk.post(admin, &format!("{V1}/nodes"), body("rack3")).await.refused(400, words);
+        let made = desk.post(admin, &format!("{V1}/nodes"), body("Rack2")).await.expect(201);
+        assert_eq!(made["conductor"], "c2.example");
+        let node = format!("{V1}/nodes/{}", made["uuid"].as_str().unwrap());
+        let group = |to: &str| json!([{"op": "add", "path": "/conductor_group", "value": to}]);
+        desk.patch(admin, &node, group("rack3")).await.refused(400, words);
+        let of = async |host: &str| listed(&desk, admin, &format!("nodes?conductor={host}"), "nodes").await.len();
+        assert_eq!((of("c2.example").await, of("c1.example").await), (1, 0));
+        assert_eq!(desk.patch(admin, &node, group("")).await.expect(200)["conductor"], "c1.example");
+        assert_eq!((of("c2.example").await, of("c1.example").await), (0, 1));
+        desk.patch(admin, &node, group("rack2")).await.expect(200);
+
+        // Nobody hears of it any more.
+        conductor(world, "c2.example", "rack2", 60).await;
+        later().await;
+        assert_eq!(desk.get(admin, &node).await.expect(200)["conductor"], Value::Null);
+        let words = "supports driver fake-hardware for conductor group \"rack2\"";
+        for (path, body) in [
+            ("states/provision", json!({"target": "manage"})),
+            ("states/power", json!({"target": "power on"})),
+            ("states/boot_mode", json!({"target": "uefi"})),
+            ("states/secure_boot", json!({"target": true})),
+            ("states/console", json!({"enabled": true})),
+            ("management/boot_device", json!({"boot_device": "pxe"})),
+        ] {
+            desk.put(admin, &format!("{node}/{path}"), body).await.refused(404, words);
+        }
+        desk.post(admin, &format!("{node}/vifs"), json!({"id": "11111111-1111-4111-8111-111111111111"})).await.refused(404, words);
+        // What the store alone does is done: an operator can still say what is the matter, and whose it is.
+        desk.put(admin, &format!("{node}/maintenance"), json!({"reason": "its rack is dark"})).await.expect(202);
+        desk.patch(admin, &node, group("")).await.expect(200);
+        desk.put(admin, &format!("{node}/states/provision"), json!({"target": "manage"})).await.expect(202);
+
+        conductor(world, "c1.example", "", 60).await;
+        later().await;
+        desk.put(admin, &format!("{node}/states/power"), json!({"target": "power on"})).await.refused(503, "temporarily unavailable");
+        assert_eq!(desk.get(admin, &format!("{V1}/drivers/redfish")).await.expect(200)["hosts"], json!([]));
     });
 }
 

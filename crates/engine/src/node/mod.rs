@@ -144,6 +144,9 @@ impl Machine<'_> {
         seen.phase = phase;
         seen.phase_since = now;
         seen.reason = reason.to_owned();
+        if seen.conductor.as_ref() != Some(&self.cx.conductor.host) {
+            seen.conductor = Some(self.cx.conductor.host.clone());
+        }
         if from != state {
             seen.state_since = Some(now);
         }
@@ -155,7 +158,7 @@ impl Machine<'_> {
             let (shown, target) = shown_state(&self.node);
             let detail = json!({
                 "reason": reason, "from": from.as_str(), "state": shown, "target": target, "duration_seconds": lasted,
-                "verb": self.node.observed.verb.map(Verb::as_str),
+                "verb": self.node.observed.verb.map(Verb::as_str), "conductor": self.cx.conductor.host,
             });
             batch = batch.history(&self.node.id, severity, &event, &detail);
             if let Some(owner) = &self.node.desired.instance_uuid {

@@ -255,6 +255,7 @@ impl Rig {
             outside: Box::new(script.clone()),
             metrics: Arc::default(),
             consoles: crate::console::Consoles::default(),
+            conductor: crate::conductor::Registered::alone(),
         };
         Self { shared: Arc::new(shared), script, _dir: dir }
     }
@@ -328,7 +329,7 @@ impl Rig {
                 Node::NAME => super::reconcile(&cx).await,
                 Allocation::NAME => crate::allocation::reconcile(&cx).await,
                 NodeAction::NAME => crate::node_action::reconcile(&cx).await,
-                crate::power::SYNC => crate::power::sync(&cx).await,
+                model::baremetal::POWER_SYNC_WORK => crate::power::sync(&cx).await,
                 _ => Ok(Next::Gone),
             }
         };
@@ -696,7 +697,7 @@ async fn a_round_over_all_machines_is_held_up_by_nobody() {
         ids.push(id);
     }
     let round = async || {
-        rig.store().apply(Batch::wishes().wake_named(crate::power::SYNC, crate::power::SYNC)).await.unwrap();
+        rig.store().apply(Batch::wishes().wake_named(model::baremetal::POWER_SYNC_WORK, model::baremetal::POWER_SYNC_WORK)).await.unwrap();
         let began = std::time::Instant::now();
         rig.look(None).await;
         began.elapsed()

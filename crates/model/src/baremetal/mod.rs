@@ -1,6 +1,8 @@
 //! Nodes, what belongs to them, the work done on them and the agents that run on them.
 
 mod claim;
+mod conductor;
+mod drive;
 mod facts;
 pub mod hardware;
 mod node;
@@ -12,6 +14,11 @@ mod step;
 use serde::{Deserialize, Serialize};
 
 pub use claim::{Allocation, AllocationDesired, AllocationObserved, AllocationState};
+pub use conductor::{
+    CONDUCTOR_ALIVE_SECONDS, CONDUCTOR_KEPT_SECONDS, Conductor, ConductorDesired, POWER_SYNC_WORK, is_conductor_group, power_sync_of,
+    responsible,
+};
+pub use drive::{ConfigDrive, ConfigDriveDesired};
 pub use facts::{
     Action, ActionEnd, BiosSetting, FirmwareComponent, InspectionRule, InspectionRuleDesired, NodeAction, NodeActionDesired,
     NodeActionObserved, NodeBios, NodeBiosDesired, NodeFirmware, NodeFirmwareDesired, NodeInventory, NodeInventoryDesired,

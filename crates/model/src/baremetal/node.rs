@@ -379,6 +379,8 @@ pub struct NodeObserved {
     pub failing: bool,
     /// The job is being given up on request: as `failing`, with no error.
     pub aborting: bool,
+    /// The host name of the conductor that last took the node a step further.
+    pub conductor: Option<String>,
 }
 
 impl NodeObserved {

@@ -155,6 +155,17 @@ fn a_store_of_version_4_is_brought_up() {
     });
 }
 
+#[test]
+fn a_store_of_version_5_is_brought_up() {
+    on_each(async |world| {
+        world.raw("DROP TABLE r_conductor; DROP TABLE r_config_drive; UPDATE schema_version SET version = 5").await;
+        let store = Store::open(&world.url).await.unwrap();
+        assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
+        assert!(store.list(&Query::<baremetal::Conductor>::new()).await.unwrap().is_empty());
+        assert!(store.list(&Query::<baremetal::ConfigDrive>::new()).await.unwrap().is_empty());
+    });
+}
+
 /// Takes away what version 2 had not.
 async fn back_to_2(world: &World) {
     back_to_3(world).await;

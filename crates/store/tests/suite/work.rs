@@ -286,3 +286,49 @@ fn several_workers_find_all_that_was_woken_without_waiting() {
         workers.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
+
+#[test]
+fn work_on_nodes_is_taken_by_their_own_group() {
+    use model::baremetal::{Action, CONSOLE_WORK, NodeAction, NodeActionDesired, POWER_SYNC_WORK, power_sync_of};
+    on_each(async |world| {
+        let store = &world.store;
+        let of_group = |group: &str| {
+            let mut it = crate::things::node(group, None);
+            it.desired.conductor_group = group.to_owned();
+            it
+        };
+        let (none, rack) = (of_group(""), of_group("rack1"));
+        let action = NodeActionDesired { node_id: rack.id.clone(), action: Action::InjectNmi, until: model::Timestamp::now() };
+        let action: model::Object<NodeAction> = model::Object::new(Id::random(), None, "", action);
+        let net = network("net");
+        for node in [&none, &rack] {
+            create(store, node).await;
+        }
+        create(store, &action).await;
+        let gone = Id::<model::baremetal::Node>::random();
+        let batch = Batch::wishes().wake(&rack.id).wake(&none.id).wake(&action.id).wake(&gone).wake_named(CONSOLE_WORK, rack.id.as_str());
+        let batch = batch.wake_named(POWER_SYNC_WORK, &power_sync_of("rack1")).wake_named(POWER_SYNC_WORK, &power_sync_of(""));
+        store.apply(batch).await.unwrap();
+        let all = async |group: &str| {
+            let mut out = HashSet::new();
+            while let Some(claim) = store.claim_within(group, "w", LONG).await.unwrap() {
+                out.insert((claim.kind.clone(), claim.id));
+            }
+            out
+        };
+        let set = |pairs: &[(&str, &str)]| pairs.iter().map(|(kind, id)| ((*kind).to_owned(), (*id).to_owned())).collect::<HashSet<_>>();
+        assert_eq!(all("other").await, set(&[("node", gone.as_str())]), "what is left of a node that is gone is anybody's");
+        assert_eq!(all("").await, set(&[("node", none.id.as_str()), (POWER_SYNC_WORK, "power_sync")]));
+        // Work on what belongs to no group is taken by all.
+        store.apply(Batch::wishes().wake(&net.id)).await.unwrap();
+        assert_eq!(all("other").await, set(&[("network", net.id.as_str())]));
+        // The node says whose it is: it has moved.
+        let mut moved = read(store, &rack.id).await;
+        moved.desired.conductor_group = "rack2".into();
+        store.apply(Batch::wishes().want(&moved)).await.unwrap();
+        assert_eq!(all("rack1").await, set(&[(POWER_SYNC_WORK, "power_sync:rack1")]));
+        let of_rack = [("node", rack.id.as_str()), ("node_action", action.id.as_str()), (CONSOLE_WORK, rack.id.as_str())];
+        assert_eq!(all("rack2").await, set(&of_rack));
+        assert!(store.claim("any", LONG).await.unwrap().is_none());
+    });
+}
