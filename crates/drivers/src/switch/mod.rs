@@ -183,16 +183,11 @@ pub trait Switch: Send + Sync {
     /// `Unreachable` and `Timeout` mean that the change may or may not have happened, `Rejected` that at least a part did not; observe.
     fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>>;
 
-<<<<<<< HEAD
     /// For how long after a change that broke off the switch may still change by itself, as by a timer that takes it back.
     fn lingers(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Ends when the switch says by itself that its configuration changed; never where it does not tell. For who waits beside a timer.
-    fn changed(&self) -> Fut<'_, ()> {
-        Box::pin(std::future::pending())
-=======
     /// Ends when the switch says by itself that its configuration changed since this was last awaited; `None` where it never tells. For
     /// who waits beside a timer: what was changed while nobody listened, or by whom, is not told. May be dropped and awaited anew.
     ///
@@ -200,7 +195,6 @@ pub trait Switch: Send + Sync {
     /// It cannot be listened to, or not any longer. Once it can be again, that counts as a change.
     fn changed(&self) -> Option<Fut<'_, Result<(), SwitchError>>> {
         None
->>>>>>> 4674754 (fabric: a switch that tells by gNMI that it was changed is read then)
     }
 
     /// The fingerprint of the SSH host key that was taken on first use and is to be pinned.
