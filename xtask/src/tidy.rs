@@ -12,13 +12,14 @@ use crate::{process, supply};
 /// What each crate may depend on among ours, tests included. A new edge is a decision: it belongs into ARCHITECTURE.md as well.
 const EDGES: &[(&str, &[&str])] = &[
     ("agent", &["attest", "model", "net"]),
-    ("api", &["identity", "model", "net", "network", "pki", "policy", "store"]),
+    ("api", &["identity", "media", "model", "net", "network", "pki", "policy", "store"]),
     ("attest", &[]),
-    ("cofferdam", &["agent", "api", "drivers", "engine", "identity", "lab", "model", "net", "network", "pki", "policy", "store"]),
-    ("drivers", &["lab", "model", "net", "pki"]),
-    ("engine", &["attest", "drivers", "model", "net", "pki", "store"]),
+    ("cofferdam", &["agent", "api", "drivers", "engine", "identity", "lab", "media", "model", "net", "network", "pki", "policy", "store"]),
+    ("drivers", &["lab", "media", "model", "net", "pki"]),
+    ("engine", &["attest", "drivers", "media", "model", "net", "pki", "store"]),
     ("identity", &["model"]),
     ("lab", &["model", "net"]),
+    ("media", &["model"]),
     ("model", &[]),
     ("net", &[]),
     ("network", &["model"]),

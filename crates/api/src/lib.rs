@@ -38,6 +38,8 @@ use tracing::Instrument as _;
 
 /// Longest request body but image data, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// How many longer bodies are read at once, where such are taken.
+const LARGE_BODIES: usize = 1;
 
 /// What the APIs need of the fabric: where segments of tenant networks come from.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct App {
     pub(crate) policy: policy::Live,
     pub(crate) network: network::State,
     pub(crate) conductors: baremetal::Conductors,
+    /// Room for request bodies that are longer than [`MAX_BODY_BYTES`].
+    pub(crate) large_bodies: tokio::sync::Semaphore,
 }
 
 impl App {
@@ -91,7 +95,8 @@ impl App {
         let rules = policy::Engine::new(&enforce::tables()).map_err(wrong)?.with_unscoped(Some(policy::Scope::Project));
         let policy = policy::Live::new(rules, settings.identity.policy_file.clone()).map_err(wrong)?;
         let (network, conductors) = (network::State::default(), baremetal::Conductors::default());
-        Ok(Self { store, settings, identity, policy, network, conductors })
+        let large_bodies = tokio::sync::Semaphore::new(LARGE_BODIES);
+        Ok(Self { store, settings, identity, policy, network, conductors, large_bodies })
     }
 }
 

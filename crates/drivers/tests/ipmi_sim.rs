@@ -115,7 +115,13 @@ impl Sim {
 }
 
 fn step(name: &str, args: &Value) -> Step {
-    Step { interface: "vendor".into(), step: name.into(), args: args.as_object().cloned().unwrap_or_default(), priority: 0 }
+    Step {
+        interface: "vendor".into(),
+        step: name.into(),
+        args: args.as_object().cloned().unwrap_or_default(),
+        priority: 0,
+        ..Step::default()
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use model::fabric::{Switch, SwitchPort};
 use model::net::{Network, Port, Subnet};
 use model::{Id, Kind, Object, Timestamp};
 use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::access::Access;
@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) consoles: Consoles,
     pub(crate) conductor: conductor::Registered,
+    /// Room for config drives that are sent to agents.
+    pub(crate) large_drives: Arc<Semaphore>,
 }
 
 /// One look at one object.
@@ -154,6 +156,7 @@ impl Engine {
                 metrics,
                 consoles,
                 conductor,
+                large_drives: Arc::new(Semaphore::new(node::LARGE_DRIVES)),
             }),
         })
     }

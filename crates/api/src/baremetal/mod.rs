@@ -95,7 +95,7 @@ fn node_routes() -> Router<Arc<App>> {
         .route("/", get(node::show).patch(node::update).delete(node::delete))
         .route("/states", get(states::show))
         .route("/states/power", put(states::power))
-        .route("/states/provision", put(provision::provision))
+        .route("/states/provision", put(provision::provision).layer(DefaultBodyLimit::max(provision::MAX_BODY)))
         .route("/states/raid", put(states::raid))
         .route("/states/boot_mode", put(states::boot_mode))
         .route("/states/secure_boot", put(states::secure_boot))

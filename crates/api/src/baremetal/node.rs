@@ -556,6 +556,9 @@ async fn removal(ask: &Ask, node: &Object<Node>) -> Result<Batch<Wishes>, Failur
     {
         batch = batch.free_held("allocation-name", allocation.id.as_str()).remove(&allocation).wake(&allocation.id);
     }
+    if let Some(drive) = &node.desired.drive {
+        batch = batch.remove(&drive.row());
+    }
     batch = without::<NodeInventory>(ask, node, batch).await?;
     batch = without::<model::baremetal::NodeBios>(ask, node, batch).await?;
     batch = without::<model::baremetal::NodeFirmware>(ask, node, batch).await?;

@@ -223,9 +223,16 @@ pub(super) fn target_power(node: &Object<Node>) -> Option<&'static str> {
 fn step(node: &Object<Node>, states: &[ProvisionState]) -> Value {
     let current = node.observed.job.current().map(|it| it.1).filter(|_| states.contains(&node.observed.state));
     match current {
-        Some(PlannedStep { step, abortable, progress: StepState::Begun { .. }, .. }) => json!({
-            "interface": step.interface, "step": step.step, "args": step.args, "priority": step.priority, "abortable": abortable,
-        }),
+        Some(PlannedStep { step, abortable, progress: StepState::Begun { .. }, .. }) => {
+            let mut shown = json!({
+                "interface": step.interface, "step": step.step, "args": step.args, "priority": step.priority, "abortable": abortable,
+            });
+            if let (Some(children), Value::Object(shown)) = (&step.children, &mut shown) {
+                shown.insert("execute_on_child_nodes".into(), json!(true));
+                shown.insert("limit_child_node_execution".into(), json!(children.only));
+            }
+            shown
+        }
         _ => json!({}),
     }
 }

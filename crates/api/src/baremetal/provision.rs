@@ -1,14 +1,22 @@
 //! `PUT /v1/nodes/{node}/states/provision`: the verbs that take a node through its life.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::extract::Path;
-use axum::response::Response;
-use model::baremetal::{Interface, Node, ProvisionRequest, ProvisionState, Step, Verb, is_busy, shown_state, transition};
+use axum::body::HttpBody as _;
+use axum::extract::{FromRequest as _, Path, Request};
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use model::baremetal::{
+    ConfigDrive, ConfigDriveDesired, DriveOf, Interface, Node, ProvisionRequest, ProvisionState, Step, Verb, is_busy, shown_state,
+    transition,
+};
 use model::image_compute::{Image, ImageStatus};
 use model::secret::Settings;
-use model::{Object, Secret};
-use serde_json::{Value, json};
-use store::{Batch, Severity};
+use model::{Id, Object, Secret};
+use serde_json::{Map, Value, json};
+use store::{Batch, Severity, Wishes};
+use tokio::sync::SemaphorePermit;
 
 use super::node::{parse_id, said_by};
 use super::states::{accepted, change};
@@ -19,11 +27,16 @@ use super::{Ask, access, configdrive};
 use crate::failure::Failure;
 
 const RULE: &str = "baremetal:node:set_provision_state";
+/// Longest body, in bytes: that of a config drive of 64 MiB which cannot be compressed.
+pub(super) const MAX_BODY: usize = configdrive::MAX_TEXT + (1 << 20);
+/// How long a long body waits until others were taken.
+const ROOM: Duration = Duration::from_secs(30);
+/// How long a body may take to come.
+const READ: Duration = Duration::from_secs(120);
 
 /// What a request says beside its verb.
 struct Asked<'a> {
     target: &'a str,
-    configdrive: Option<&'a Value>,
     clean_steps: Option<&'a Vec<Value>>,
     deploy_steps: Option<&'a Vec<Value>>,
     service_steps: Option<&'a Vec<Value>>,
@@ -33,10 +46,7 @@ struct Asked<'a> {
 }
 
 fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
-    only(
-        body,
-        &["target", "configdrive", "clean_steps", "deploy_steps", "service_steps", "rescue_password", "disable_ramdisk", "runbook"],
-    )?;
+    only(body, &["target", "clean_steps", "deploy_steps", "service_steps", "rescue_password", "disable_ramdisk", "runbook"])?;
     let given = |name: &str| body.get(name).filter(|it| !it.is_null());
     let list = |name: &str| match given(name) {
         None => Ok(None),
@@ -50,12 +60,6 @@ fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
     };
     Ok(Asked {
         target: mandatory(body, "target")?,
-        configdrive: match given("configdrive") {
-            Some(other) if !other.is_string() && !other.is_object() => {
-                return Err(of_types("configdrive", "<class 'NoneType'>, <class 'dict'>, <class 'str'>", other));
-            }
-            given => given.filter(|it| **it != "" && **it != json!({})),
-        },
         clean_steps: list("clean_steps")?.filter(|it| !it.is_empty()),
         deploy_steps: list("deploy_steps")?.filter(|it| !it.is_empty()),
         service_steps: list("service_steps")?.filter(|it| !it.is_empty()),
@@ -63,6 +67,15 @@ fn asked(body: &Value) -> Result<Asked<'_>, Failure> {
         disable_ramdisk: given("disable_ramdisk").map(|it| boolean("disable_ramdisk", it)).transpose()?,
         runbook: text("runbook")?.filter(|it| !it.is_empty()),
     })
+}
+
+/// The config drive of a request: taken out of it, for it may be large.
+fn drive_of(body: &mut Map<String, Value>) -> Result<Option<Value>, Failure> {
+    match body.remove("configdrive") {
+        None | Some(Value::Null) => Ok(None),
+        Some(drive) if drive.is_string() || drive.is_object() => Ok(Some(drive).filter(|it| *it != "" && *it != json!({}))),
+        Some(other) => Err(of_types("configdrive", "<class 'NoneType'>, <class 'dict'>, <class 'str'>", &other)),
+    }
 }
 
 /// That an argument is of none of the types it may be of.
@@ -134,20 +147,19 @@ struct Plan {
     steps: Vec<Step>,
     runbook: Option<steps::Expanded>,
     disable_ramdisk: bool,
-    configdrive: Option<Secret>,
+    configdrive: Option<Object<ConfigDrive>>,
     rescue_password: Option<Secret>,
 }
 
-async fn plan(ask: &Ask, node: &Object<Node>, verb: Verb, asked: &Asked<'_>) -> Result<Plan, Failure> {
+async fn plan(ask: &Ask, node: &Object<Node>, verb: Verb, asked: &Asked<'_>, drive: Option<Value>) -> Result<Plan, Failure> {
     let bad = |text: String| Err(Failure::BadRequest(text));
     let mut plan = Plan::default();
-    if let Some(drive) = asked.configdrive {
+    if drive.is_some() {
         let with_rebuild = ask.minor >= Minor(35);
         if asked.target != "active" && !(asked.target == "rebuild" && with_rebuild) {
             let states = if with_rebuild { "active, rebuild" } else { "active" };
             return bad(format!("Adding a config drive is only supported when setting provision state to {states}"));
         }
-        plan.configdrive = Some(configdrive::read(ask.minor, node, drive)?);
     }
     if let Some(ident) = asked.runbook {
         let runbook = steps::runbook(ask, node, ident).await?;
@@ -188,6 +200,7 @@ async fn plan(ask: &Ask, node: &Object<Node>, verb: Verb, asked: &Asked<'_>) -> 
             None => {}
         }
     }
+    steps::children_permitted(ask, &plan.steps, RULE).await?;
     if let Some(list) = asked.deploy_steps {
         if ask.minor < Minor(69) {
             return Err(needs(69));
@@ -211,13 +224,45 @@ async fn plan(ask: &Ask, node: &Object<Node>, verb: Verb, asked: &Asked<'_>) -> 
     if matches!(verb, Verb::Deploy | Verb::Rebuild) {
         deployable(ask, node).await?;
     }
+    if let Some(drive) = drive {
+        let drive = configdrive::read(ask.minor, node, drive).await?;
+        plan.configdrive = Some(Object::new(Id::random(), None, "", ConfigDriveDesired { drive }));
+    }
     Ok(plan)
 }
 
-pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): Json<Value>) -> Result<Response, Failure> {
-    if !body.is_object() {
+/// The node's config drive is this one from now on.
+fn give(node: &mut Object<Node>, drive: Option<&Object<ConfigDrive>>) -> Batch<Wishes> {
+    let now = drive.map(|it| DriveOf { id: it.id.clone(), bytes: it.desired.drive.reveal().len() });
+    let before = std::mem::replace(&mut node.desired.drive, now);
+    node.desired.configdrive = None;
+    let batch = before.iter().fold(Batch::wishes(), |batch, before| batch.remove(&before.row()));
+    drive.into_iter().fold(batch, Batch::create)
+}
+
+/// Room for a body that is longer than others: who may not ask for the verb has none, nor do many at once.
+async fn room<'a>(ask: &'a Ask, ident: &str) -> Result<SemaphorePermit<'a>, Failure> {
+    access::permitted(ask, ident, RULE).await?;
+    let busy = || Failure::Unavailable("Other large config drives are being taken; please retry.".into());
+    let place = tokio::time::timeout(ROOM, ask.app.large_bodies.acquire()).await.map_err(|_| busy())?;
+    place.map_err(|_| busy())
+}
+
+pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, request: Request) -> Result<Response, Failure> {
+    // Of a body that does not say how long it is, nothing is known.
+    let length = request.body().size_hint().exact();
+    let is_short = length.is_some_and(|it| it <= u64::try_from(crate::MAX_BODY_BYTES).unwrap_or(u64::MAX));
+    let _room = if is_short { None } else { Some(room(&ask, &ident).await?) };
+    let read = tokio::time::timeout(READ, Json::<Value>::from_request(request, &()));
+    let Json(mut body) = match read.await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return Ok(refused.into_response()),
+        Err(_) => return Err(Failure::named(StatusCode::REQUEST_TIMEOUT, "Client", format!("The body did not come within {READ:?}."))),
+    };
+    let Some(map) = body.as_object_mut() else {
         return Err(Failure::BadRequest(not_of_type(&body, "object")));
-    }
+    };
+    let drive = drive_of(map)?;
     let asked = asked(&body)?;
     let node = access::settled(&ask, access::permitted(&ask, &ident, RULE).await?).await?;
     access::served(&ask, &node)?;
@@ -239,7 +284,7 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
     let Some(verb) = verb else { return Err(impossible(asked.target, &node)) };
     known_since(ask.minor, asked.target, verb)?;
     permitted(&node, verb)?;
-    let plan = plan(&ask, &node, verb, &asked).await?;
+    let plan = plan(&ask, &node, verb, &asked, drive).await?;
     change(&ask, &ident, RULE, |node| {
         possible(&ask, node, asked.target, Some(verb))?;
         permitted(node, verb)?;
@@ -251,15 +296,19 @@ pub(super) async fn provision(ask: Ask, Path(ident): Path<String>, Json(body): J
             steps: plan.steps.clone(),
             runbook: plan.runbook.as_ref().map(|it| it.id.clone()),
             disable_ramdisk: plan.disable_ramdisk,
+            user: Some(ask.caller.user_id.to_string()),
+            project: ask.caller.project_id.as_ref().map(ToString::to_string),
         });
-        match verb {
-            Verb::Deploy => node.desired.configdrive.clone_from(&plan.configdrive),
-            // The one that it has stays.
-            Verb::Rebuild if plan.configdrive.is_some() => node.desired.configdrive.clone_from(&plan.configdrive),
-            Verb::Rescue => node.desired.rescue_password.clone_from(&plan.rescue_password),
-            _ => {}
+        let batch = match verb {
+            // Rebuilt without one it keeps the one that it has.
+            Verb::Deploy => give(node, plan.configdrive.as_ref()),
+            Verb::Rebuild if plan.configdrive.is_some() => give(node, plan.configdrive.as_ref()),
+            _ => Batch::wishes(),
+        };
+        if verb == Verb::Rescue {
+            node.desired.rescue_password.clone_from(&plan.rescue_password);
         }
-        Ok(Batch::wishes().history(&node.id, Severity::Info, &format!("asked: {}", verb.as_str()), &detail))
+        Ok(batch.history(&node.id, Severity::Info, &format!("asked: {}", verb.as_str()), &detail))
     })
     .await?;
     Ok(accepted(&ask, &ident, "states"))

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use http::{Method, StatusCode};
+use model::baremetal::vendor::methods_of;
 use model::baremetal::{Action, Interface};
 use serde_json::{Map, Value, json};
 
@@ -25,53 +26,13 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 const RULE: &str = "baremetal:node:vendor_passthru";
 
-/// A method of a vendor interface.
-struct Called {
-    name: &'static str,
-    verbs: &'static [&'static str],
-    /// Whether its end is not waited for.
-    is_async: bool,
-    /// Whether nobody else may work on the node meanwhile.
-    locks: bool,
-    about: &'static str,
-}
-
-const fn called(name: &'static str, verbs: &'static [&'static str], is_async: bool, about: &'static str) -> Called {
-    Called { name, verbs, is_async, locks: true, about }
-}
-
-/// The methods of each vendor interface (Source: Ironic documentation, "Vendor passthru", and the drivers' pages).
-const METHODS: &[(&str, &[Called])] = &[
-    (
-        "fake",
-        &[
-            called("second_method", &["POST"], true, "Test if the value of bar is kazoo"),
-            called("third_method_sync", &["POST"], false, "Test if the value of bar is meow"),
-            Called { locks: false, ..called("fourth_method_shared_lock", &["POST"], true, "Test if the value of bar is woof") },
-            called("log_passthrough", &["POST"], true, "Test pass-through to wait."),
-        ],
-    ),
-    (
-        "ipmitool",
-        &[
-            called("send_raw", &["POST"], true, "Send raw bytes to the BMC. Required argument: 'raw_bytes'."),
-            called("bmc_reset", &["POST"], true, "Reset the BMC. Optional argument: 'warm'."),
-        ],
-    ),
-    ("redfish", &[called("eject_vmedia", &["POST"], false, "Eject a virtual media device. Optional argument: 'boot_device'.")]),
-];
-
-fn of(interface: &str) -> &'static [Called] {
-    METHODS.iter().find(|it| it.0 == interface).map_or(&[], |it| it.1)
-}
-
 pub(super) async fn methods(ask: Ask, Path(ident): Path<String>) -> Result<Response, Failure> {
     let node = access::permitted(&ask, &ident, RULE).await?;
     let interface = node.desired.interface(Interface::Vendor);
     if interface == "no-vendor" {
         return Err(access::unsupported(&node, "vendor"));
     }
-    let shown: Map<String, Value> = of(interface)
+    let shown: Map<String, Value> = methods_of(interface)
         .iter()
         .map(|it| {
             let about = json!({
@@ -110,7 +71,7 @@ pub(super) async fn call(
     if interface == "no-vendor" {
         return Err(access::unsupported(&node, "vendor"));
     }
-    let Some(method) = of(interface).iter().find(|it| it.name == name) else {
+    let Some(method) = methods_of(interface).iter().find(|it| it.name == name) else {
         return Err(Failure::BadRequest(format!("No handler for method {name}")));
     };
     if !method.verbs.contains(&verb.as_str()) {

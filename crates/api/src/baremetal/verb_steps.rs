@@ -1,6 +1,6 @@
 //! Steps that come with a verb: read from the request, or from a runbook.
 
-use model::baremetal::{Node, Runbook, Step, Verb};
+use model::baremetal::{Node, OnChildren, Runbook, Step, Verb};
 use model::{Id, Object};
 use serde_json::{Map, Value, json};
 use store::Query;
@@ -12,6 +12,8 @@ use crate::failure::Failure;
 
 /// Whose steps can be named.
 const INTERFACES: &[&str] = &["vendor", "power", "management", "firmware", "deploy", "bios", "raid"];
+/// Most child nodes that one step names.
+const MAX_CHILDREN: usize = 256;
 /// Most steps of one request.
 const MAX_STEPS: usize = 256;
 
@@ -75,15 +77,46 @@ fn step(of: Of, item: &Value) -> Result<Step, String> {
         Some(Value::Object(args)) => args.clone(),
         Some(other) => return Err(not_of_type(other, "object")),
     };
-    if map.get("execute_on_child_nodes").is_some_and(|it| *it != json!(false)) {
-        // Nodes have their own verbs; one that works on others behind their backs is not had.
-        return Err(format!("step {name}: steps are not run on child nodes"));
-    }
+    let children = children(map, &name)?;
     let priority = match map.get("priority").or_else(|| map.get("order")) {
         None => 0,
         Some(value) => whole(value).ok_or_else(|| format!("{} is not a whole number from 0 on", repr(value)))?,
     };
-    Ok(Step { interface: interface.as_str().unwrap_or_default().to_owned(), step: name, args, priority })
+    Ok(Step { interface: interface.as_str().unwrap_or_default().to_owned(), step: name, args, priority, children })
+}
+
+/// On which nodes that are part of the node the step is done; `None`: on itself.
+fn children(map: &Map<String, Value>, step: &str) -> Result<Option<OnChildren>, String> {
+    let only = match map.get("limit_child_node_execution") {
+        None => &Vec::new(),
+        Some(Value::Array(list)) if list.len() > MAX_CHILDREN => {
+            return Err(format!("step {step}: there are more than {MAX_CHILDREN} nodes"));
+        }
+        Some(Value::Array(list)) => list,
+        Some(other) => return Err(not_of_type(other, "array")),
+    };
+    match map.get("execute_on_child_nodes") {
+        None | Some(Value::Bool(false)) => return Ok(None),
+        Some(Value::Bool(true)) => {}
+        Some(other) => return Err(not_of_type(other, "boolean")),
+    }
+    let wrong = || format!("Invalid entry detected for execute_on_child_node parameter in step {step}.");
+    let only = only.iter().map(|it| it.as_str().and_then(access::parse_id::<Node>).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+    Ok(Some(OnChildren { only }))
+}
+
+/// Whether the caller may do to every node that the steps name what it asks for.
+///
+/// # Errors
+/// `NotFound`, also for what the caller does not see; `Forbidden`.
+pub(super) async fn children_permitted(ask: &Ask, steps: &[Step], rule: &str) -> Result<(), Failure> {
+    let mut named: Vec<&Id<Node>> = steps.iter().filter_map(|it| it.children.as_ref()).flat_map(|it| &it.only).collect();
+    named.sort();
+    named.dedup();
+    for id in named {
+        access::permitted(ask, id.as_str(), rule).await?;
+    }
+    Ok(())
 }
 
 /// A number or the digits of one.
@@ -183,6 +216,15 @@ mod tests {
         assert_eq!((steps[0].step.as_str(), steps[0].priority, steps[0].args["a"].clone()), ("erase_devices", 3, json!(1)));
         let steps = read(Of::Deploy, &[json!({"interface": "bios", "step": "x", "args": {}, "priority": 90})]).unwrap();
         assert_eq!(steps[0].priority, 90);
+        let id = "11111111-1111-4111-8111-111111111111";
+        let on = |more: Value| {
+            let mut item = json!({"interface": "power", "step": "power_off", "execute_on_child_nodes": true});
+            item.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            read(Of::Clean, &[item]).unwrap().remove(0).children
+        };
+        assert_eq!(on(json!({})), Some(OnChildren::default()));
+        assert_eq!(on(json!({"limit_child_node_execution": [id]})).unwrap().only, [Id::parse(id).unwrap()]);
+        assert_eq!(on(json!({"execute_on_child_nodes": false, "limit_child_node_execution": [id]})), None);
         for (of, item, word) in [
             (Of::Clean, json!(5), "not of type 'object'"),
             (Of::Clean, json!({"step": "x"}), "'interface' is a required property"),
@@ -191,7 +233,18 @@ mod tests {
             (Of::Clean, json!({"interface": "deploy", "step": "x", "args": []}), "not of type 'object'"),
             (Of::Clean, json!({"interface": "deploy", "step": "x", "priority": 1}), "'priority' was unexpected"),
             (Of::Clean, json!({"interface": "deploy", "step": "x", "order": -1}), "whole number"),
-            (Of::Service, json!({"interface": "deploy", "step": "x", "execute_on_child_nodes": true}), "child nodes"),
+            (Of::Service, json!({"interface": "deploy", "step": "x", "execute_on_child_nodes": "true"}), "not of type 'boolean'"),
+            (Of::Service, json!({"interface": "deploy", "step": "x", "limit_child_node_execution": "a"}), "not of type 'array'"),
+            (
+                Of::Clean,
+                json!({"interface": "power", "step": "reboot", "execute_on_child_nodes": true, "limit_child_node_execution": ["m1"]}),
+                "Invalid entry detected for execute_on_child_node parameter in step reboot.",
+            ),
+            (
+                Of::Deploy,
+                json!({"interface": "power", "step": "x", "args": {}, "priority": 1, "execute_on_child_nodes": true}),
+                "unexpected",
+            ),
             (Of::Deploy, json!({"interface": "deploy", "step": "x", "args": {}}), "'priority' is a required property"),
         ] {
             let error = read(of, std::slice::from_ref(&item)).unwrap_err().message();

@@ -290,7 +290,7 @@ fn verbs_are_taken_where_the_table_allows_them() {
         desk.put(admin, &path, json!({"target": "active"})).await.refused(400, "maintenance");
         desk.delete(admin, &format!("{NODES}/{id}/maintenance")).await.expect(202);
         desk.put(admin, &path, json!({"target": "active", "configdrive": "H4sIAAAA"})).await.expect(202);
-        assert_eq!(desk.node(&id).await.desired.configdrive.unwrap().reveal(), "H4sIAAAA");
+        assert_eq!(desk.drive(&id).await.unwrap(), "H4sIAAAA");
     });
 }
 

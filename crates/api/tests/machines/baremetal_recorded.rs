@@ -33,7 +33,7 @@ async fn scene(desk: &Desk) {
     let child = json!({"driver": "fake-hardware", "name": "rec-child", "parent_node": NODE});
     desk.post(admin, "/baremetal/v1/nodes", child).await.expect(201);
     desk.put(admin, &format!("/baremetal/v1/nodes/{NODE}/traits"), json!({"traits": ["CUSTOM_A"]})).await.expect(204);
-    let step = Step { interface: "deploy".into(), step: "x".into(), args: Map::new(), priority: 1 };
+    let step = Step { interface: "deploy".into(), step: "x".into(), args: Map::new(), priority: 1, ..Step::default() };
     let desired = RunbookDesired { steps: vec![step], traits: vec!["CUSTOM_A".into()], public: true, ..RunbookDesired::default() };
     let book: Object<Runbook> = Object::new(Id::random(), None, "CUSTOM_RB1", desired);
     desk.app.store.apply(Batch::wishes().create(&book)).await.unwrap();

@@ -106,12 +106,12 @@ fn verbs_come_with_their_version() {
         desk.seen(&id, S::Active, Phase::Rest).await;
         put(34, json!({"target": "rebuild", "configdrive": "H4sIAAAA"})).await.refused(400, "provision state to active");
         put(35, json!({"target": "rebuild", "configdrive": "H4sIAAAA"})).await.expect(202);
-        assert_eq!(desk.node(&id).await.desired.configdrive.unwrap().reveal(), "H4sIAAAA");
+        assert_eq!(desk.drive(&id).await.unwrap(), "H4sIAAAA");
         desk.seen(&id, S::Available, Phase::Rest).await;
         put(55, json!({"target": "active", "configdrive": {"meta_data": {"a": 1}}})).await.refused(400, "1.56");
         put(58, json!({"target": "active", "configdrive": {"vendor_data": {}}})).await.refused(400, "1.59");
         put(59, json!({"target": "active", "configdrive": {"vendor_data": {}, "user_data": "#!/bin/sh"}})).await.expect(202);
-        assert!(desk.node(&id).await.desired.configdrive.unwrap().reveal().starts_with("H4sI"));
+        assert!(desk.drive(&id).await.unwrap().starts_with("H4sI"));
     });
 }
 
@@ -159,7 +159,7 @@ fn arguments_belong_to_their_verbs() {
         let shown = desk.get(admin, &format!("{NODES}/{id}")).await.expect(200);
         assert!(!shown.to_string().contains("open sesame"));
         assert_eq!((&shown["provision_state"], &shown["target_provision_state"]), (&json!("rescuing"), &json!("rescue")));
-        assert_eq!(shown["reservation"], "cofferdam");
+        assert_eq!(shown["reservation"], "c1.example");
     });
 }
 
@@ -218,7 +218,8 @@ fn runbooks_are_expanded_where_a_node_has_their_trait() {
         let id = fake(&desk, "m1").await;
         let (node, path) = (format!("{NODES}/{id}"), format!("{NODES}/{id}/states/provision"));
         desk.patch(admin, &node, json!([{"op": "add", "path": "/owner", "value": fiona.project}])).await.expect(200);
-        let step = |step: &str, priority| Step { interface: "deploy".into(), step: step.into(), args: Map::new(), priority };
+        let step =
+            |step: &str, priority| Step { interface: "deploy".into(), step: step.into(), args: Map::new(), priority, ..Step::default() };
         let desired = RunbookDesired {
             steps: vec![step("second", 2), step("first", 1)],
             disable_ramdisk: true,

@@ -258,6 +258,14 @@ impl Desk {
         self.app.store.get(&Id::parse(id).unwrap()).await.unwrap().unwrap()
     }
 
+    /// The config drive that a node has.
+    pub async fn drive(&self, id: &str) -> Option<String> {
+        let drive = self.node(id).await.desired.drive?;
+        let row = self.app.store.get(&drive.id).await.unwrap().unwrap();
+        assert_eq!(row.desired.drive.reveal().len(), drive.bytes);
+        Some(row.desired.drive.reveal().to_owned())
+    }
+
     /// An image with data.
     pub async fn image(&self, who: &Who, name: &str) -> String {
         let body = json!({"name": name, "disk_format": "raw", "container_format": "bare", "os_distro": "debian"});

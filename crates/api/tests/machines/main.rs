@@ -12,6 +12,7 @@ mod baremetal_versions;
 mod books;
 mod cluster;
 mod compute;
+mod configdrives;
 mod desk;
 mod drivers;
 mod image;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use drivers::boot::iso::{Loaders, Medium, medium};
-use drivers::iso9660::{Content, Image};
+use media::iso9660::{Content, Image};
 use serde_json::json;
 
 use crate::support::{BINARY, run, say, wait_for};

@@ -251,13 +251,6 @@ impl Bmc for Composed {
         }
     }
 
-    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-        match self.has(Interface::Vendor) {
-            true => self.own.vendor_methods(),
-            false => Vec::new(),
-        }
-    }
-
     fn vendor<'a>(&'a self, method: &'a str, http_method: &'a str, body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
         match self.has(Interface::Vendor) {
             true => self.own.vendor(method, http_method, body),

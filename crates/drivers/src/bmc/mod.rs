@@ -425,12 +425,7 @@ pub trait Bmc: Send + Sync {
         Box::pin(async move { Ok(StepProgress::Failed(format!("there is no step {}.{} here", step.interface, step.step))) })
     }
 
-    /// The methods that only this vendor has: name, HTTP verbs, what it does.
-    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-        Vec::new()
-    }
-
-    /// Calls one of them.
+    /// Calls a method that only this vendor has: see [`model::baremetal::vendor::VENDOR_METHODS`].
     fn vendor<'a>(&'a self, method: &'a str, _http_method: &'a str, _body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
         Box::pin(async move { Err(BmcError::Unsupported { what: format!("vendor method {method}") }) })
     }

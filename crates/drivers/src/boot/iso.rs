@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::iso9660::{Content, Image, IsoError, lay};
+use media::iso9660::{Content, Image, IsoError, lay};
 
 /// The loaders of Debian 12 (packages shim-signed and grub-efi-amd64-signed).
 const SHIM: &str = "/usr/lib/shim/shimx64.efi.signed";

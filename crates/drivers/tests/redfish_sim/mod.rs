@@ -127,7 +127,13 @@ impl Sim {
 }
 
 pub fn step(interface: &str, name: &str, args: &Value) -> Step {
-    Step { interface: interface.into(), step: name.into(), args: args.as_object().cloned().unwrap_or_default(), priority: 0 }
+    Step {
+        interface: interface.into(),
+        step: name.into(),
+        args: args.as_object().cloned().unwrap_or_default(),
+        priority: 0,
+        ..Step::default()
+    }
 }
 
 fn give(status: u16, headers: &[(&'static str, String)], body: &Value) -> Response {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use drivers::iso9660::{Content, Image};
+use media::iso9660::{Content, Image};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 /// What is read at once, in bytes: with many readers of one image this, not the image, is what each costs.
@@ -157,7 +157,7 @@ mod tests {
         let path = folder.path().join("k");
         std::fs::write(&path, b"kernel").unwrap();
         let files = vec![("a".to_owned(), Content::Bytes(b"head".to_vec())), ("k".to_owned(), Content::File { path, len: 6 })];
-        let image = drivers::iso9660::lay("X", files, None).unwrap();
+        let image = media::iso9660::lay("X", files, None).unwrap();
         let whole = axum::body::to_bytes(send_image(image.clone(), &HeaderMap::new(), "x").into_body(), 1 << 20).await.unwrap();
         assert_eq!(whole.len() as u64, image.len);
         assert!(whole.windows(6).any(|it| it == b"kernel"));

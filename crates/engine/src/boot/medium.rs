@@ -99,7 +99,7 @@ async fn medium_of(State(site): State<Arc<Site>>, Path((node, file)): Path<(Stri
     }
 }
 
-async fn lay(site: &Site, node: &str, file: &str) -> Result<Option<drivers::iso9660::Image>, String> {
+async fn lay(site: &Site, node: &str, file: &str) -> Result<Option<media::iso9660::Image>, String> {
     let words = |error: StoreError| error.to_string();
     let (Some(id), Some(session)) = (Id::<Node>::parse(node), Id::<AgentSession>::parse(node)) else { return Ok(None) };
     let store = &site.shared.store;

@@ -294,12 +294,14 @@ impl Work<'_> {
                 return Ok(Step::Wait(format!("port {} does not exist any more", member.port_id)));
             };
             let mac = place.address().unwrap_or(&port.desired.mac_address);
-            node.desired.configdrive = Some(self.config_drive(&member, &node, drivers::configdrive::links("eth0", &place, mac))?);
+            let other = node.desired.drive.take();
+            node.desired.configdrive = Some(self.config_drive(&member, &node, media::configdrive::links("eth0", &place, mac))?);
             node.desired.request = Some(ProvisionRequest { seq, verb: Verb::Deploy, ..ProvisionRequest::default() });
             if let Some(slot) = self.cluster.observed.members.get_mut(at) {
                 slot.node_id = Some(node.id.clone());
             }
-            let batch = self.cx.facts().hold(CLAIM_POOL, node.id.as_str(), self.cluster.id.as_str());
+            let batch = other.iter().fold(self.cx.facts(), |batch, other| batch.remove(&other.row()));
+            let batch = batch.hold(CLAIM_POOL, node.id.as_str(), self.cluster.id.as_str());
             let batch = batch.hold("vif", member.port_id.as_str(), node.id.as_str()).want(&node).wake(&node.id).observe(&self.cluster);
             self.cx.store.apply(batch).await?;
             self.cluster.revision += 1;
@@ -347,8 +349,8 @@ impl Work<'_> {
             "networks": [{"id": "network0", "type": "ipv4", "link": "eth0", "ip_address": member.address, "netmask": cidr.netmask(), "routes": []}],
             "services": [],
         });
-        let image = drivers::configdrive::openstack(&meta, &network, user_data.as_bytes()).map_err(Fault::outside)?;
-        Ok(Secret::new(drivers::configdrive::encode(&image)))
+        let image = media::configdrive::openstack(&meta, &network, user_data.as_bytes()).map_err(Fault::outside)?;
+        Ok(Secret::new(media::configdrive::encode(&image)))
     }
 
     /// Whether every machine runs, with what is awaited otherwise.

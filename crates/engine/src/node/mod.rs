@@ -5,6 +5,7 @@
 //! by looking, so that a crash anywhere costs at most the repetition of one phase. Steps are written down before and after.
 
 mod agent;
+mod children;
 mod limits;
 mod plan;
 mod power;
@@ -35,6 +36,8 @@ const MAX_BOOTS: u32 = 3;
 const BMC_LIMIT: f64 = 30.0;
 /// How long a job that failed waits for a silent BMC before it goes on by isolating the machine while it may be on, in seconds.
 const FAILING_LIMIT: f64 = 120.0;
+
+pub(crate) use steps::LARGE_DRIVES;
 
 pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(node) = cx.load::<Node>().await? else {
@@ -156,8 +159,10 @@ impl Machine<'_> {
             let failed = self.node.observed.failing || (state == from.failed() && self.node.observed.last_error.is_some());
             let severity = if failed { Severity::Error } else { Severity::Info };
             let (shown, target) = shown_state(&self.node);
+            // Who asked for the verb that this is a part of.
+            let asked = self.node.desired.request.as_ref().filter(|it| it.seq <= self.node.observed.handled);
             let detail = json!({
-                "reason": reason, "from": from.as_str(), "state": shown, "target": target, "duration_seconds": lasted,
+                "user": asked.and_then(|it| it.user.as_ref()), "project": asked.and_then(|it| it.project.as_ref()), "reason": reason, "from": from.as_str(), "state": shown, "target": target, "duration_seconds": lasted,
                 "verb": self.node.observed.verb.map(Verb::as_str), "conductor": self.cx.conductor.host,
             });
             batch = batch.history(&self.node.id, severity, &event, &detail);

@@ -54,7 +54,7 @@ fn name(step: &Step) -> String {
 }
 
 /// That nobody does a step, in Ironic's words.
-fn unsupported(stage: &str, step: &Step) -> String {
+pub(super) fn unsupported(stage: &str, step: &Step) -> String {
     let args = python(&Value::Object(step.args.clone()));
     format!("node does not support this {stage} step: {{'interface': '{}', 'step': '{}', 'args': {args}}}", step.interface, step.step)
 }
@@ -64,7 +64,7 @@ fn planned(step: Step, in_band: bool, abortable: bool) -> PlannedStep {
 }
 
 fn by_itself(it: &OfferedStep) -> PlannedStep {
-    let step = Step { interface: it.interface.clone(), step: it.step.clone(), args: Map::new(), priority: it.priority };
+    let step = Step { interface: it.interface.clone(), step: it.step.clone(), args: Map::new(), priority: it.priority, ..Step::default() };
     planned(step, false, it.abortable)
 }
 
@@ -80,7 +80,12 @@ pub(super) fn given(stage: &str, steps: &[Step], driver: &[OfferedStep], ramdisk
         let mut step = step.clone();
         step.priority = 0;
         let own = offered(driver, &step);
-        if is_reserved(&step) {
+        if step.children.is_some() {
+            if ["hold", "wait"].contains(&step.step.as_str()) {
+                return Err(format!("step {} is not one that child nodes do", name(&step)));
+            }
+            out.push(planned(step, false, false));
+        } else if is_reserved(&step) {
             out.push(planned(step, false, true));
         } else if let Some(own) = own {
             if own.requires_ramdisk && !ramdisk {
@@ -112,7 +117,7 @@ pub(super) fn deploy(user: &[Step], templates: &[Step], driver: &[OfferedStep], 
     let mut steps: Vec<PlannedStep> = driver.iter().map(by_itself).collect();
     if image {
         let (interface, step, priority) = WRITE_IMAGE;
-        let step = Step { interface: interface.into(), step: step.into(), args: Map::new(), priority };
+        let step = Step { interface: interface.into(), step: step.into(), args: Map::new(), priority, ..Step::default() };
         steps.push(planned(step, true, false));
     }
     for given in templates.iter().chain(user) {
@@ -177,7 +182,13 @@ pub(super) fn join(stage: &str, job: &mut Job, offered: &[AgentStep], managers: 
         for own in offered.iter().filter(|it| it.priority > 0) {
             let known = job.steps.iter().any(|it| it.step.interface == own.interface && it.step.step == own.step);
             if !known {
-                let step = Step { interface: own.interface.clone(), step: own.step.clone(), args: Map::new(), priority: own.priority };
+                let step = Step {
+                    interface: own.interface.clone(),
+                    step: own.step.clone(),
+                    args: Map::new(),
+                    priority: own.priority,
+                    ..Step::default()
+                };
                 let reboot_requested = own.reboot_requested;
                 job.steps.push(PlannedStep { reboot_requested, ..planned(step, true, own.abortable) });
             }
@@ -219,7 +230,7 @@ mod tests {
     }
 
     fn step(interface: &str, step: &str, priority: i64) -> Step {
-        Step { interface: interface.into(), step: step.into(), args: Map::new(), priority }
+        Step { interface: interface.into(), step: step.into(), args: Map::new(), priority, ..Step::default() }
     }
 
     fn names(job: &Job) -> Vec<String> {

@@ -11,6 +11,8 @@ use crate::runtime::{Fault, Look, Next};
 
 /// How long a machine may take to be on or off once its BMC was told, in seconds.
 const HARD_LIMIT: f64 = 90.0;
+/// After how long it is told again, in seconds: whoever was to tell it may have died before that.
+const TELL_AGAIN: f64 = 5.0;
 
 impl Machine<'_> {
     pub(super) async fn rest(mut self) -> Look {
@@ -121,7 +123,13 @@ impl Machine<'_> {
                 let why = format!("it did not {} within {limit} s", request.verb.as_str());
                 self.power_ended(&request, None, Some(why)).await
             }
-            Ok(_) => Ok(Next::Again(Duration::from_secs_f64((lasted / 5.0).clamp(0.2, 5.0)))),
+            Ok(_) => {
+                if !soft && lasted > TELL_AGAIN {
+                    let action = if target == PowerState::On { PowerAction::On } else { PowerAction::Off };
+                    self.order(action).await.map_err(Fault::bmc)?;
+                }
+                Ok(Next::Again(Duration::from_secs_f64((lasted / 5.0).clamp(0.2, 5.0))))
+            }
             Err(error) if lasted > limit => self.power_ended(&request, None, Some(error.to_string())).await,
             Err(error) => Err(Fault::bmc(error)),
         }

@@ -1,11 +1,13 @@
 //! What agents are given with the steps they do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Id;
 use model::baremetal::PlannedStep;
 use model::image_compute::{Image, ImageStatus};
 use serde_json::{Map, Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::agent::Silence;
 use super::{Machine, plan};
@@ -17,17 +19,31 @@ use crate::runtime::Fault;
 /// How soon an image that is being converted is looked at again.
 const CONVERTING: Duration = Duration::from_secs(1);
 
+/// A config drive above this is sent only where there is room, in bytes.
+const LARGE_DRIVE: usize = 1 << 20;
+/// How many of those are held in memory at once.
+pub(crate) const LARGE_DRIVES: usize = 2;
+/// How soon a machine looks again for such room.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// The parameters of a command, with the room that they take until they are sent.
+pub(super) struct Params {
+    pub(super) value: Value,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
 impl Machine<'_> {
     /// The parameters of the command for a step; the inner error is what is to be done instead.
-    pub(super) async fn params(&self, stage: &str, step: &PlannedStep) -> Result<Result<Value, Silence>, Fault> {
+    pub(super) async fn params(&self, stage: &str, step: &PlannedStep) -> Result<Result<Params, Silence>, Fault> {
         if step.step.interface == "rescue" {
             let Some(password) = &self.node.desired.rescue_password else {
                 return Ok(Err(Silence::Fail("there is no rescue password".into())));
             };
             let hashed = crypt::sha512(password.reveal()).map_err(Fault::outside)?;
-            return Ok(Ok(json!({"rescue_password": hashed, "hashed": true})));
+            return Ok(Ok(Params { value: json!({"rescue_password": hashed, "hashed": true}), room: None }));
         }
         let mut args = step.step.args.clone();
+        let mut room = None;
         if (step.step.interface.as_str(), step.step.step.as_str()) == (plan::WRITE_IMAGE.0, plan::WRITE_IMAGE.1)
             && !args.contains_key("image_info")
         {
@@ -36,14 +52,28 @@ impl Machine<'_> {
                 Err(why) => return Ok(Err(why)),
             };
             args.insert("image_info".into(), info);
-            args.insert("configdrive".into(), json!(self.node.desired.configdrive.as_ref().map(model::Secret::reveal)));
+            if self.node.desired.drive.as_ref().is_some_and(|it| it.bytes > LARGE_DRIVE) {
+                let Ok(free) = Arc::clone(&self.cx.large_drives).try_acquire_owned() else {
+                    return Ok(Err(Silence::Wait("large config drives are being sent to other machines".into(), ROOM)));
+                };
+                room = Some(free);
+            }
+            let drive = match &self.node.desired.drive {
+                None => self.node.desired.configdrive.clone(),
+                Some(drive) => match self.cx.store.get(&drive.id).await? {
+                    Some(row) => Some(row.desired.drive),
+                    None => return Ok(Err(Silence::Fail("its config drive is not there".into()))),
+                },
+            };
+            args.insert("configdrive".into(), json!(drive.as_ref().map(model::Secret::reveal)));
         }
         let told = json!({
             "interface": step.step.interface, "step": step.step.step, "priority": step.step.priority, "abortable": step.abortable,
             "reboot_requested": step.reboot_requested, "args": args,
         });
         let version = format!("{stage}_version");
-        Ok(Ok(json!({"step": told, "node": self.told(), "ports": self.told_ports(), version: self.node.observed.job.managers})))
+        let value = json!({"step": told, "node": self.told(), "ports": self.told_ports(), version: self.node.observed.job.managers});
+        Ok(Ok(Params { value, room }))
     }
 
     /// The image to write: one of ours, or one anywhere with its checksum.

@@ -8,19 +8,23 @@ use drivers::Fut;
 use drivers::agent::{AgentError, CommandId, CommandState, CommandStatus};
 use drivers::bmc::{Bmc, BmcError, BootDevice, HardwareConfig, OfferedStep, PowerAction, PowerState, Stage, StepProgress};
 use model::baremetal::{
-    Action, ActionEnd, AgentSession, AgentSessionDesired, Allocation, AllocationDesired, AllocationState, BaremetalPort, DeployTemplate,
-    Interface, Node, NodeAction, NodeActionDesired, NodeDesired, NodeFault, NodeInventory, NodeInventoryDesired, Phase, PowerRequest,
-    PowerVerb, ProvisionRequest, ProvisionState, Step, Verb, shown_state,
+    AgentSession, AgentSessionDesired, Allocation, AllocationDesired, AllocationState, BaremetalPort, DeployTemplate, Interface, Node,
+    NodeAction, NodeDesired, NodeFault, NodeInventory, NodeInventoryDesired, Phase, PowerRequest, PowerVerb, ProvisionRequest,
+    ProvisionState, Step, Verb, shown_state,
 };
 use model::{Id, Kind, Object, Secret, Timestamp};
 use net::Netns;
 use serde_json::{Map, Value, json};
-use store::{Batch, Outcome, Query, Store};
+use store::{Batch, Claim, Outcome, Query, Store};
 
 use crate::baremetal_config::RackPower;
 use crate::outside::{Agent, Outside};
 use crate::runtime::{Cx, Fault, Next, Shared};
 use crate::{AccessConfig, BaremetalConfig, EngineConfig, FabricConfig};
+
+mod children;
+mod drives;
+mod never_off;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -45,6 +49,8 @@ struct Box9 {
     mismatches: u32,
     fails: Option<String>,
     asked: u32,
+    /// The config drive that its agent was last given.
+    drive: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -164,6 +170,9 @@ impl Agent for ScriptAgent {
                     result["hardware_manager_version"] = json!({"Generic": it.managers});
                     state.result = result;
                 } else if let Some(step) = params.pointer("/step/step").and_then(Value::as_str) {
+                    if let Some(drive) = params.pointer("/step/args/configdrive") {
+                        it.drive = drive.as_str().map(str::to_owned);
+                    }
                     let version = ["clean_version", "deploy_version", "service_version"].iter().find_map(|key| params.get(*key));
                     if it.mismatches > 0 && version.is_some() {
                         it.mismatches -= 1;
@@ -256,6 +265,7 @@ impl Rig {
             metrics: Arc::default(),
             consoles: crate::console::Consoles::default(),
             conductor: crate::conductor::Registered::alone(),
+            large_drives: Arc::new(tokio::sync::Semaphore::new(super::LARGE_DRIVES)),
         };
         Self { shared: Arc::new(shared), script, _dir: dir }
     }
@@ -323,6 +333,11 @@ impl Rig {
     /// One look at whatever is due. `polls`: after so many steps the process is killed. False if nothing is due.
     async fn look(&self, polls: Option<u32>) -> bool {
         let Some(claim) = self.store().claim("w", LEASE).await.unwrap() else { return false };
+        self.look_at(claim, polls).await;
+        true
+    }
+
+    async fn look_at(&self, claim: Claim, polls: Option<u32>) {
         let cx = Cx { shared: Arc::clone(&self.shared), claim };
         let work = async {
             match cx.claim.kind.as_str() {
@@ -346,8 +361,7 @@ impl Rig {
         })
         .await;
         let Some(result) = result else {
-            self.store().void_leases().await.unwrap();
-            return true;
+            return self.store().void_leases().await.unwrap();
         };
         let outcome = match result {
             // Nobody here has time to wait.
@@ -360,7 +374,6 @@ impl Rig {
             }
         };
         self.store().finish(&cx.claim, outcome).await.unwrap();
-        true
     }
 
     /// Goes on until the machine is in this state and at rest.
@@ -400,7 +413,7 @@ impl Dice {
 }
 
 fn step(interface: &str, step: &str, priority: i64) -> Step {
-    Step { interface: interface.into(), step: step.into(), args: Map::new(), priority }
+    Step { interface: interface.into(), step: step.into(), args: Map::new(), priority, ..Step::default() }
 }
 
 fn own(interface: &str, step: &str, priority: i64, requires_ramdisk: bool) -> OfferedStep {
@@ -758,25 +771,6 @@ async fn allocations_never_share_a_machine() {
     for it in all.iter().filter(|it| it.observed.state == AllocationState::Active) {
         let node = rig.node(it.observed.node_id.as_ref().unwrap()).await;
         assert_eq!((node.desired.instance_uuid, node.desired.allocation_id), (Some(it.id.to_string()), Some(it.id.clone())));
-    }
-}
-
-#[tokio::test]
-async fn what_somebody_waits_for_is_done_and_forgotten() {
-    let rig = Rig::new(|_| {}).await;
-    let node_id = rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
-    for (action, until, wanted) in [
-        (Action::GetBootDevice, 30, Some(ActionEnd::Done { value: json!({"boot_device": "pxe", "persistent": false}) })),
-        (Action::InjectNmi, 30, Some(ActionEnd::Unsupported { why: "injecting an NMI".into() })),
-        (Action::GetBootDevice, -1, None),
-    ] {
-        let desired = NodeActionDesired { node_id: node_id.clone(), action, until: Timestamp::now().plus_seconds(until) };
-        let row: Object<NodeAction> = Object::new(Id::random(), None, "", desired);
-        rig.store().apply(Batch::wishes().create(&row).wake(&row.id)).await.unwrap();
-        for _ in 0..5 {
-            rig.look(None).await;
-        }
-        assert_eq!(rig.store().get(&row.id).await.unwrap().and_then(|it| it.observed.end), wanted);
     }
 }
 

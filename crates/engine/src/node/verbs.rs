@@ -141,7 +141,8 @@ impl Machine<'_> {
         match self.interface(Interface::Rescue) {
             "no-rescue" | "" => Err("its rescue interface is no-rescue".into()),
             "agent" => {
-                let step = Step { interface: "rescue".into(), step: "finalize_rescue".into(), args: Map::new(), priority: 0 };
+                let step =
+                    Step { interface: "rescue".into(), step: "finalize_rescue".into(), args: Map::new(), priority: 0, ..Step::default() };
                 let step = PlannedStep { step, in_band: true, abortable: false, reboot_requested: false, progress: StepState::Pending };
                 Ok(Job { steps: vec![step], joined: true, ..Job::default() })
             }

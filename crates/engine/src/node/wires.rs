@@ -110,6 +110,7 @@ impl Machine<'_> {
         desired.instance_info = model::secret::Settings::default();
         desired.instance_name = None;
         desired.configdrive = None;
+        let drive = desired.drive.take();
         desired.rescue_password = None;
         self.wants = true;
         let seen = &mut self.node.observed;
@@ -145,6 +146,9 @@ impl Machine<'_> {
         }
         let reason = if wired { "isolated; to be erased" } else { "to be erased" };
         self.go_with(ProvisionState::Cleaning, first, reason, |mut batch| {
+            if let Some(drive) = &drive {
+                batch = batch.remove(&drive.row());
+            }
             if wired {
                 let proof = json!({"read_at": proven.iso_micros()});
                 let event = format!("isolation proven at {} by read-back", proven.iso_micros());

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use drivers::agent::{AgentError, CommandStatus};
-use drivers::bmc::{BmcError, PowerAction, StepProgress};
+use drivers::bmc::{BmcError, PowerAction, Stage, StepProgress};
 use model::Timestamp;
 use model::baremetal::{AgentCommand, Phase, PlannedStep, ProvisionState, Step, StepState};
 use serde_json::{Value, json};
 
 use super::agent::{Silence, Spoken};
+use super::steps::Params;
 use super::{MAX_BOOTS, Machine, SOON, WAIT, plan};
 use crate::runtime::{Fault, Look, Next};
 
@@ -25,7 +26,7 @@ fn seconds_in(step: &PlannedStep) -> f64 {
     }
 }
 
-fn label(step: &Step) -> String {
+pub(super) fn label(step: &Step) -> String {
     format!("{}.{}", step.interface, step.step)
 }
 
@@ -35,8 +36,17 @@ fn pace(step: &PlannedStep) -> Duration {
 }
 
 impl Machine<'_> {
+    /// The driver's word for this kind of job.
+    pub(super) fn stage_of_driver(&self) -> Stage {
+        match self.stage() {
+            "deploy" => Stage::Deploy,
+            "service" => Stage::Service,
+            _ => Stage::Clean,
+        }
+    }
+
     /// The agent's word for this kind of job.
-    fn stage(&self) -> &'static str {
+    pub(super) fn stage(&self) -> &'static str {
         match self.node.observed.state {
             ProvisionState::Deploying | ProvisionState::DeployHold => "deploy",
             ProvisionState::Servicing | ProvisionState::ServiceHold => "service",
@@ -160,7 +170,7 @@ impl Machine<'_> {
         }
     }
 
-    fn set_progress(&mut self, at: usize, progress: StepState) {
+    pub(super) fn set_progress(&mut self, at: usize, progress: StepState) {
         if let Some(step) = self.node.observed.job.steps.get_mut(at) {
             step.progress = progress;
         }
@@ -184,7 +194,7 @@ impl Machine<'_> {
             };
             self.set_progress(at, StepState::Begun { at: Timestamp::now(), memory });
             self.node.observed.reason = format!("step {}", label(&step.step));
-            if !step.in_band && step.step.step == "hold" {
+            if !step.in_band && step.step.children.is_none() && step.step.step == "hold" {
                 let (state, phase) = (self.node.observed.state.held(), self.node.observed.phase);
                 return self.go(state, phase, "a hold step was reached").await;
             }
@@ -193,13 +203,14 @@ impl Machine<'_> {
         }
         match spoken {
             Some(spoken) => self.agent_step(at, &step, spoken).await,
+            None if step.step.children.is_some() => Box::pin(self.child_step(at, &step)).await,
             None if plan::is_reserved(&step.step) => self.own_step(at, &step).await,
             None => self.driver_step(at, &step).await,
         }
     }
 
     /// Writes that the step is done, and boots the ramdisk anew if it asks for that.
-    async fn done(mut self, at: usize, step: &PlannedStep, reboot: bool) -> Look {
+    pub(super) async fn done(mut self, at: usize, step: &PlannedStep, reboot: bool) -> Look {
         self.set_progress(at, StepState::Done { at: Timestamp::now() });
         self.node.observed.command = None;
         self.node.observed.boots = 0;
@@ -319,7 +330,10 @@ impl Machine<'_> {
                 Ok(params) => params,
                 Err(silence) => return self.silence(silence).await,
             };
-            let id = match spoken.agent.start(&name, params).await {
+            let Params { value, room } = params;
+            let started = spoken.agent.start(&name, value).await;
+            drop(room);
+            let id = match started {
                 Ok(id) => id,
                 Err(AgentError::Busy { .. }) => return self.wait("its agent is busy", WAIT).await,
                 Err(error @ (AgentError::Unreachable { .. } | AgentError::Timeout { .. })) => return Err(Fault::outside(error)),

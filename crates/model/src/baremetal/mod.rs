@@ -10,6 +10,7 @@ mod parts;
 mod places;
 mod state;
 mod step;
+pub mod vendor;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub use conductor::{
     CONDUCTOR_ALIVE_SECONDS, CONDUCTOR_KEPT_SECONDS, Conductor, ConductorDesired, POWER_SYNC_WORK, is_conductor_group, power_sync_of,
     responsible,
 };
-pub use drive::{ConfigDrive, ConfigDriveDesired};
+pub use drive::{ConfigDrive, ConfigDriveDesired, DriveOf};
 pub use facts::{
     Action, ActionEnd, BiosSetting, FirmwareComponent, InspectionRule, InspectionRuleDesired, NodeAction, NodeActionDesired,
     NodeActionObserved, NodeBios, NodeBiosDesired, NodeFirmware, NodeFirmwareDesired, NodeInventory, NodeInventoryDesired,
@@ -34,7 +35,7 @@ pub use parts::{
 };
 pub use places::{Place, Places, TENANT_VIF, bond_properties, chosen_for, places};
 pub use state::{ProvisionState, Verb, transition};
-pub use step::{DeployTemplate, DeployTemplateDesired, Job, PlannedStep, Runbook, RunbookDesired, Step, StepState};
+pub use step::{DeployTemplate, DeployTemplateDesired, Job, OnChildren, PlannedStep, Runbook, RunbookDesired, Step, StepState};
 
 use crate::{Column, Kind, Secret, Timestamp};
 

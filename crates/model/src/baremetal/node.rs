@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::drive::DriveOf;
 use super::hardware::{Interface, hardware_type};
 use super::state::{ProvisionState, Verb, transition};
 use super::step::{Job, Runbook, Step, StepState};
@@ -90,6 +91,12 @@ pub struct ProvisionRequest {
     /// No ramdisk is to be booted for the steps.
     #[serde(default)]
     pub disable_ramdisk: bool,
+    /// The id of the user who asks; `None`: nobody in particular, such as a cluster.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The id of the project that user acts for.
+    #[serde(default)]
+    pub project: Option<String>,
 }
 
 /// Power a user may ask for.
@@ -227,8 +234,10 @@ pub struct NodeDesired {
     pub rescue_password: Option<Secret>,
     /// The tenant ports attached to it (`…/vifs`).
     pub vifs: Vec<Id<Port>>,
-    /// The image of the config drive: base64 of gzip of ISO 9660, as Ironic takes it.
+    /// The image of the config drive, as Ironic takes it, where it is made here and small: base64 of gzip of ISO 9660.
     pub configdrive: Option<Secret>,
+    /// The config drive that it was given, which lies apart: it may be large.
+    pub drive: Option<DriveOf>,
     /// The allocation that chose it.
     pub allocation_id: Option<Id<Allocation>>,
     /// The last verb asked.

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Column, Kind, Timestamp};
+use super::Node;
+use crate::{Column, Id, Kind, Timestamp};
 
 /// A step as a user, a template or a runbook names it, or as a driver or an agent offers it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Whose step it is: `deploy`, `bios`, `raid`, `firmware`, `management`, `power`, `vendor`, `network`.
     pub interface: String,
@@ -18,6 +19,17 @@ pub struct Step {
     /// Higher comes first; 0 is not run by itself. In a runbook this is the place (`order`), lower first.
     #[serde(default)]
     pub priority: i64,
+    /// It is done on the nodes that are part of this one, and not on itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<OnChildren>,
+}
+
+/// On which of the nodes that are part of a node a [`Step`] is done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OnChildren {
+    /// Only on these, as far as they are part of it; none: on all.
+    pub only: Vec<Id<Node>>,
 }
 
 /// Where a step of a job stands.

@@ -44,7 +44,7 @@ fn step(value: &Value, order: &str, needs_args: bool) -> Result<Step, String> {
         None if needs_args => return Err("'args' is a required property".into()),
         None => Map::new(),
     };
-    Ok(Step { interface: interface.to_owned(), step: name.to_owned(), args, priority: number(required(order)?)? })
+    Ok(Step { interface: interface.to_owned(), step: name.to_owned(), args, priority: number(required(order)?)?, ..Step::default() })
 }
 
 /// Reads steps; `what` is what the schema is of, `order` the name of their place: `priority`, whose steps need arguments, or `order`.

@@ -358,20 +358,9 @@ impl Bmc for Fake {
         })
     }
 
-    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-        vec![
-            ("first_method", &["POST"], "Test if the value of bar is baz"),
-            ("second_method", &["POST"], "Test if the value of bar is kazoo"),
-            ("third_method_sync", &["POST"], "Test if the value of bar is meow"),
-            ("fourth_method_shared_lock", &["POST"], "Test if the value of bar is woof"),
-            ("log_passthrough", &["POST"], "Test pass-through to wait."),
-        ]
-    }
-
     fn vendor<'a>(&'a self, method: &'a str, _http_method: &'a str, body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
         Box::pin(async move {
             let wanted = match method {
-                "first_method" => "baz",
                 "second_method" => "kazoo",
                 "third_method_sync" => "meow",
                 "fourth_method_shared_lock" => "woof",

@@ -88,8 +88,8 @@ async fn vendor_methods_want_their_argument() {
     let it = fake("vendor", &json!({}), None).unwrap();
     assert_eq!(it.vendor("second_method", "POST", &json!({"bar": "kazoo"})).await.unwrap(), true);
     assert_eq!(it.vendor("third_method_sync", "POST", &json!({"bar": "x"})).await.unwrap(), false);
-    let error = it.vendor("first_method", "POST", &json!({})).await.unwrap_err();
-    assert!(error.to_string().contains("Parameter 'bar' not passed to method 'first_method'."), "{error}");
+    let error = it.vendor("second_method", "POST", &json!({})).await.unwrap_err();
+    assert!(error.to_string().contains("Parameter 'bar' not passed to method 'second_method'."), "{error}");
 }
 
 #[test]

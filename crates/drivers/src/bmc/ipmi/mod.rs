@@ -264,12 +264,6 @@ impl Bmc for Ipmi {
         self.within(self.step(step, memory))
     }
 
-    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-        let raw = "Send raw bytes to the BMC. Required argument: 'raw_bytes' - a string of raw bytes (e.g. '0x00 0x01').";
-        let reset = "Reset the BMC. Required argument: 'warm' (Boolean) - for warm (True) or cold (False) reset.";
-        vec![("send_raw", &["POST"], raw), ("bmc_reset", &["POST"], reset)]
-    }
-
     fn vendor<'a>(&'a self, method: &'a str, _http_method: &'a str, body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
         self.within(async move {
             match method {

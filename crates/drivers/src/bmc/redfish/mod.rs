@@ -177,10 +177,6 @@ impl Bmc for Redfish {
         Box::pin(self.step(step, memory))
     }
 
-    fn vendor_methods(&self) -> Vec<(&'static str, &'static [&'static str], &'static str)> {
-        vendor::METHODS.to_vec()
-    }
-
     fn vendor<'a>(&'a self, method: &'a str, _http_method: &'a str, body: &'a Value) -> Fut<'a, Result<Value, BmcError>> {
         self.within(SHORT, self.vendor_method(method, body))
     }

@@ -7,15 +7,6 @@ use super::Redfish;
 use super::connection::path_of;
 use crate::bmc::BmcError;
 
-/// Name, HTTP verbs, what it does.
-pub(super) const METHODS: &[(&str, &[&str], &str)] = &[
-    ("eject_vmedia", &["POST"], "Eject a virtual media device. Optional argument: 'boot_device' - cdrom, floppy or disk; all if absent."),
-    ("create_subscription", &["POST"], "Creates a subscription on a node. Required argument: 'Destination' - the URL that is told."),
-    ("delete_subscription", &["DELETE"], "Delete a subscription. Required argument: 'id'."),
-    ("get_all_subscriptions", &["GET"], "Returns all subscriptions on the node."),
-    ("get_subscription", &["GET"], "Get a subscription on the node. Required argument: 'id'."),
-];
-
 /// What is shown of a subscription.
 const SHOWN: &[&str] = &["Id", "Context", "Protocol", "Destination", "EventTypes"];
 

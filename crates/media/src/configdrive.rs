@@ -10,21 +10,22 @@ use serde_json::{Value, json};
 
 use crate::iso9660::{self, Content, IsoError};
 
-/// Largest content, in bytes: what Ironic takes.
-const MAX_CONTENT: usize = 48 << 20;
+/// Largest config drive, unpacked, in bytes (Source: ironic-python-agent, `MAX_CONFIG_DRIVE_SIZE_MB`).
+pub const MAX_IMAGE: usize = 64 << 20;
 
 /// Writes an ISO 9660 image with Joliet names, volume id `config-2`, of these files (path with `/`, content).
 /// The same files give the same bytes.
 ///
 /// # Errors
 /// `Path` if a path cannot be on an image, or occurs twice; `TooLarge`.
-pub fn build(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, IsoError> {
-    if files.iter().map(|(_, content)| content.len()).sum::<usize>() > MAX_CONTENT {
+pub fn build(files: Vec<(String, Vec<u8>)>) -> Result<Vec<u8>, IsoError> {
+    let files = files.into_iter().map(|(path, content)| (path, Content::Bytes(content))).collect();
+    let image = iso9660::lay("config-2", files, None)?;
+    if image.len > u64::try_from(MAX_IMAGE).unwrap_or(u64::MAX) {
         return Err(IsoError::TooLarge);
     }
-    let files = files.iter().map(|(path, content)| (path.clone(), Content::Bytes(content.clone()))).collect();
     let mut out = Vec::new();
-    for part in iso9660::lay("config-2", files, None)?.parts {
+    for part in image.parts {
         if let Content::Bytes(bytes) = part {
             out.extend(bytes);
             out.resize(out.len().next_multiple_of(iso9660::SECTOR), 0);
@@ -46,7 +47,7 @@ pub fn encode(image: &[u8]) -> String {
 /// # Errors
 /// `TooLarge` only.
 pub fn openstack(meta_data: &serde_json::Value, network_data: &serde_json::Value, user_data: &[u8]) -> Result<Vec<u8>, IsoError> {
-    build(&[
+    build(vec![
         ("openstack/latest/meta_data.json".to_owned(), meta_data.to_string().into_bytes()),
         ("openstack/latest/network_data.json".to_owned(), network_data.to_string().into_bytes()),
         ("openstack/latest/user_data".to_owned(), user_data.to_vec()),
@@ -115,7 +116,7 @@ mod tests {
         ];
         files.extend(long);
         let image = folder.path().join("c.iso");
-        std::fs::write(&image, build(&files).unwrap()).unwrap();
+        std::fs::write(&image, build(files.clone()).unwrap()).unwrap();
         let out = folder.path().join("out");
         std::fs::create_dir(&out).unwrap();
         let ran = std::process::Command::new("bsdtar").arg("-xf").arg(&image).arg("-C").arg(&out).status();
@@ -131,9 +132,9 @@ mod tests {
 
     #[test]
     fn the_same_files_give_the_same_image_and_the_label_is_there() {
-        let files = [("a/b".to_owned(), b"c".to_vec())];
-        let image = build(&files).unwrap();
-        assert_eq!(image, build(&files).unwrap());
+        let files = vec![("a/b".to_owned(), b"c".to_vec())];
+        let image = build(files.clone()).unwrap();
+        assert_eq!(image, build(files).unwrap());
         assert_eq!(&image[16 * 2048 + 40..16 * 2048 + 48], b"config-2");
         assert_eq!(encode(&image), encode(&image));
     }
@@ -141,9 +142,10 @@ mod tests {
     #[test]
     fn paths_that_cannot_be() {
         for path in ["", "/a", "a/", "a//b", "../a", "."] {
-            assert!(build(&[(path.to_owned(), vec![])]).is_err(), "{path}");
+            assert!(build(vec![(path.to_owned(), vec![])]).is_err(), "{path}");
         }
-        assert!(build(&[("a".into(), vec![]), ("a".into(), vec![])]).is_err());
-        assert!(build(&[("a".into(), vec![]), ("a/b".into(), vec![])]).is_err());
+        assert!(build(vec![("a".into(), vec![]), ("a".into(), vec![])]).is_err());
+        assert!(build(vec![("a".into(), vec![]), ("a/b".into(), vec![])]).is_err());
+        assert!(matches!(build(vec![("a".into(), vec![0; MAX_IMAGE])]), Err(IsoError::TooLarge)));
     }
 }

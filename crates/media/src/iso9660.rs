@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The unit of an image, in bytes.
-pub(crate) const SECTOR: usize = 2048;
+pub const SECTOR: usize = 2048;
 /// Largest file, in bytes: the standard's 32 bits, with room to round up.
 const MAX_FILE: u64 = 0xffff_0000;
 
