@@ -1,18 +1,21 @@
-//! Networks: a VLAN that one gave up, or that is removed, stays taken until every switch was read back without it.
+//! Networks: a VLAN or VXLAN that one gave up, or that is removed, stays taken until every switch was read back without it.
 
 use std::time::Duration;
 
-use model::fabric::{Declared, Switch};
+use model::fabric::{Switch, Trace};
 use model::net::bgpvpn::BgpvpnNetworkAssociation;
-use model::net::{Network, NetworkSegment, Port, Segment, VlanId, vlan_key};
+use model::net::{Network, NetworkDesired, NetworkSegment, Port, Segment};
 use model::{Object, Timestamp};
 use serde_json::json;
 use store::{Batch, Facts, Query, Severity};
 
 use crate::runtime::{Cx, Fault, Look, Next};
+use crate::{dynamic, switch};
 
 /// A network that is not being removed needs nothing; it is looked at now and then all the same.
 const RESYNC: Duration = Duration::from_secs(600);
+/// How often it is looked whether what a network was given is still needed, though nobody said otherwise.
+const IDLE: Duration = Duration::from_secs(15);
 const WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) async fn reconcile(cx: &Cx) -> Look {
@@ -23,32 +26,36 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         if write_down(cx, &network).await? {
             return Ok(Next::Again(Duration::ZERO));
         }
-        return if network.desired.released.is_empty() { Ok(Next::Again(RESYNC)) } else { let_go(cx, network).await };
+        if dynamic::take_back(cx, &network).await? {
+            return Ok(Next::Again(Duration::ZERO));
+        }
+        switch::follow_maps(cx, &network).await?;
+        return match network.desired.released.is_empty() {
+            true => Ok(Next::Again(if network.desired.dynamic.is_empty() { RESYNC } else { IDLE })),
+            false => let_go(cx, network).await,
+        };
     }
     let ports = Query::<Port>::new().with_deleted().column("network_id", [network.id.to_string()]);
     if cx.store.count(&ports).await? > 0 {
         return Ok(Next::Again(WAIT));
     }
-    let released = network.desired.released.iter().map(|it| &it.segment);
-    let vlans: Vec<VlanId> = network.desired.segments.iter().chain(released).filter_map(|it| on_fabric(cx, it)).collect();
-    let pool = format!("vlan:{}", cx.config.fabric.physical_network);
+    let traces = traces(cx, &network).await?;
     let Some(since) = network.observed.quarantined_at else {
         let now = Timestamp::now();
         network.observed.quarantined_at = Some(now);
-        let batch = vlans.iter().fold(cx.facts(), |batch, vlan| batch.quarantine(&pool, &vlan_key(*vlan), now)).observe(&network);
+        let held = all_segments(&network.desired).filter(|it| trace(cx, it).is_some_and(|it| traces.contains(&it)));
+        let held = held.filter_map(Segment::held);
+        let batch = held.fold(cx.facts(), |batch, (pool, key)| batch.quarantine(&pool, &key, now)).observe(&network);
         cx.store.apply(cx.wake_switches(batch).await?).await?;
         return Ok(Next::Again(Duration::from_millis(50)));
     };
-    let to_prove: &[VlanId] = if network.desired.forced.is_some() { &[] } else { &vlans };
-    for vlan in to_prove {
-        if !unproven(cx, *vlan, since).await?.is_empty() {
-            return Ok(Next::Again(WAIT));
-        }
+    let to_prove: &[Trace] = if network.desired.forced.is_some() { &[] } else { &traces };
+    if !unproven(cx, to_prove, since).await?.is_empty() {
+        return Ok(Next::Again(WAIT));
     }
     let mut batch = cx.facts().remove(&network);
     // By holder: what is on no switch of ours is free since the request, and may be somebody else's by now.
-    for (pool, _) in network.desired.segments.iter().chain(network.desired.released.iter().map(|it| &it.segment)).filter_map(Segment::held)
-    {
+    for (pool, _) in all_segments(&network.desired).filter_map(Segment::held) {
         batch = batch.free_held(&pool, network.id.as_str());
     }
     for segment in cx.store.list(&Query::<NetworkSegment>::new().column("network_id", [network.id.to_string()])).await? {
@@ -57,8 +64,8 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     for it in cx.store.list(&Query::<BgpvpnNetworkAssociation>::new().column("network_id", [network.id.to_string()])).await? {
         batch = batch.remove(&it).free_held(BgpvpnNetworkAssociation::POOL, it.id.as_str());
     }
-    for vlan in vlans {
-        batch = freed(batch, &network, vlan, since);
+    for trace in traces {
+        batch = freed(batch, &network, trace, since);
     }
     cx.store.apply(batch).await?;
     Ok(Next::Gone)
@@ -68,7 +75,7 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
 /// Returns whether that was not done yet.
 async fn write_down(cx: &Cx, network: &Object<Network>) -> Result<bool, Fault> {
     let mut missing = Vec::new();
-    for segment in &network.desired.segments {
+    for segment in network.desired.segments.iter().chain(&network.desired.dynamic) {
         if cx.store.get::<NetworkSegment>(&segment.id).await?.is_none() {
             missing.push(segment.object(&network.id));
         }
@@ -82,45 +89,70 @@ async fn write_down(cx: &Cx, network: &Object<Network>) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// The VLAN of a segment that switches of ours carry.
-fn on_fabric(cx: &Cx, segment: &Segment) -> Option<VlanId> {
-    segment.vlan_id().filter(|_| segment.physical_network.as_ref() == Some(&cx.config.fabric.physical_network))
+/// All segments that a network has or gave up and that may still be held.
+fn all_segments(network: &NetworkDesired) -> impl Iterator<Item = &Segment> {
+    network.segments.iter().chain(&network.dynamic).chain(network.released.iter().map(|it| &it.segment))
 }
 
-/// The switches that were not read without the VLAN since then.
-async fn unproven(cx: &Cx, vlan: VlanId, since: Timestamp) -> Result<Vec<String>, Fault> {
+/// What a segment leaves on switches of ours.
+fn trace(cx: &Cx, segment: &Segment) -> Option<Trace> {
+    Trace::of(segment, &cx.config.fabric.physical_network)
+}
+
+/// What is to be gone from the switches before the network is. A VXLAN that was free as soon as the network's removal was asked for,
+/// because no switch has an overlay, may be another network's by now.
+async fn traces(cx: &Cx, network: &Object<Network>) -> Result<Vec<Trace>, Fault> {
+    let mut out = Vec::new();
+    for segment in all_segments(&network.desired) {
+        let (Some(trace), Some((pool, key))) = (trace(cx, segment), segment.held()) else { continue };
+        let is_held = match trace {
+            Trace::Vlan(_) => true,
+            Trace::Vni(_) => cx.store.allocation(&pool, &key).await?.is_some_and(|it| it.holder == network.id.as_str()),
+        };
+        if is_held {
+            out.push(trace);
+        }
+    }
+    Ok(out)
+}
+
+/// The switches that were not read without all of that since then.
+async fn unproven(cx: &Cx, traces: &[Trace], since: Timestamp) -> Result<Vec<String>, Fault> {
+    if traces.is_empty() {
+        return Ok(Vec::new());
+    }
     let switches = cx.store.list(&Query::<Switch>::new()).await?;
-    let unproven: Vec<String> = switches
-        .iter()
-        .filter(|it| it.desired.declared != Declared::Withdrawn)
-        .filter(|it| it.observed.read_at.is_none_or(|at| at <= since) || it.observed.vlans.contains(&vlan))
-        .map(|it| it.id.to_string())
-        .collect();
+    let owing = switches.iter().filter(|it| traces.iter().any(|trace| it.owes(*trace, since)));
+    let unproven: Vec<String> = owing.map(|it| it.id.to_string()).collect();
     if !unproven.is_empty() {
-        tracing::debug!(vlan = vlan.get(), ?unproven, "the VLAN stays in quarantine");
+        tracing::debug!(?traces, ?unproven, "it stays in quarantine");
     }
     Ok(unproven)
 }
 
-fn freed(batch: Batch<Facts>, network: &Object<Network>, vlan: VlanId, since: Timestamp) -> Batch<Facts> {
-    let proof = json!({"vlan": vlan, "quarantined_at": since.iso_micros()});
-    tracing::info!(network.id = %network.id, vlan = vlan.get(), "every switch was read back without the VLAN; it may be used again");
-    batch.history(&network.id, Severity::Info, "every switch was read back without the VLAN", &proof)
+fn freed(batch: Batch<Facts>, network: &Object<Network>, trace: Trace, since: Timestamp) -> Batch<Facts> {
+    tracing::info!(network.id = %network.id, "every switch was read back without {trace}; it may be used again");
+    let (what, number) = match trace {
+        Trace::Vlan(vlan) => ("vlan", vlan.get().into()),
+        Trace::Vni(vni) => ("vni", vni),
+    };
+    let event = if what == "vlan" { "every switch was read back without the VLAN" } else { "every switch was read back without the VNI" };
+    batch.history(&network.id, Severity::Info, event, &json!({what: number, "quarantined_at": since.iso_micros()}))
 }
 
-/// Frees the VLANs that a network gave up and of which nothing is left on any switch.
+/// Frees what a network gave up and of which nothing is left on any switch.
 async fn let_go(cx: &Cx, mut network: Object<Network>) -> Look {
     let mut batch = cx.facts();
     let mut kept = Vec::new();
     let mut proven = false;
     for it in network.desired.released.clone() {
-        let vlan = on_fabric(cx, &it.segment);
-        match (vlan, it.segment.held()) {
-            (Some(vlan), _) if it.forced.is_none() && !unproven(cx, vlan, it.at).await?.is_empty() => kept.push(it),
-            (vlan, Some((pool, key))) => {
+        let trace = trace(cx, &it.segment);
+        match (trace, it.segment.held()) {
+            (Some(trace), _) if it.forced.is_none() && !unproven(cx, &[trace], it.at).await?.is_empty() => kept.push(it),
+            (trace, Some((pool, key))) => {
                 batch = batch.free(&pool, &key);
-                if let Some(vlan) = vlan {
-                    batch = freed(batch, &network, vlan, it.at);
+                if let Some(trace) = trace {
+                    batch = freed(batch, &network, trace, it.at);
                 }
                 proven = true;
             }
@@ -128,7 +160,11 @@ async fn let_go(cx: &Cx, mut network: Object<Network>) -> Look {
         }
     }
     if !proven {
-        cx.store.apply(cx.wake_switches(batch).await?).await?;
+        // Those that were read since and still have it look again by themselves.
+        let oldest = kept.iter().map(|it| it.at).min();
+        let switches = cx.store.list(&Query::<Switch>::new()).await?;
+        let unread = switches.iter().filter(|it| it.desired.is_managed() && it.observed.read_at <= oldest);
+        cx.store.apply(unread.fold(batch, |batch, it| batch.wake(&it.id))).await?;
         return Ok(Next::Again(WAIT));
     }
     let is_done = kept.is_empty();

@@ -13,11 +13,12 @@ use store::{Batch, Facts, Query, StoreError};
 
 use crate::runtime::{Cx, Fault, Look, Next};
 use crate::switch::names;
+use crate::{dynamic, overlay};
 
 const RESYNC: Duration = Duration::from_secs(120);
 const WAIT: Duration = Duration::from_millis(500);
 /// `device_owner` of ports that trunks carry.
-const SUBPORT_OWNER: &str = "trunk:subport";
+pub(crate) const SUBPORT_OWNER: &str = "trunk:subport";
 /// The numbers of our groups of links: such as every switch has, above those that operators begin with.
 const LAGS: std::ops::RangeInclusive<u16> = 24..=47;
 
@@ -80,6 +81,11 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
             reason = why;
         }
     }
+    if reason.is_empty()
+        && let Some(why) = overlay::missing(cx, &port, wanted.iter().map(|it| (&it.switch, &it.usage))).await?
+    {
+        reason = why;
+    }
     let status = if reason.is_empty() {
         PortStatus::Active
     } else if port.observed.status == PortStatus::Active {
@@ -97,7 +103,7 @@ fn held_ids(held: &[Object<SwitchPort>]) -> Vec<Id<SwitchPort>> {
 /// The switch ports the binding names; the inner error says why the binding cannot be.
 async fn wanted(cx: &Cx, port: &Object<Port>, held: &[Object<SwitchPort>]) -> Result<Result<Vec<Wanted>, String>, Fault> {
     let binding = &port.desired.binding;
-    if port.is_deleting() || binding.host_id.is_empty() || !port.desired.admin_state_up || port.desired.plug.is_some() {
+    if !port.wants_wire() {
         return Ok(Ok(Vec::new()));
     }
     let links = match binding.local_links() {
@@ -130,7 +136,7 @@ async fn wanted(cx: &Cx, port: &Object<Port>, held: &[Object<SwitchPort>]) -> Re
 
 /// What a switch port of this port is to carry: the port's network, and if it is a trunk's, those of the subports, tagged.
 async fn usage(cx: &Cx, port: &Object<Port>) -> Result<Result<PortUse, String>, Fault> {
-    let vlan = match vlan(cx, port).await? {
+    let vlan = match dynamic::vlan(cx, &network(cx, port).await?, None).await? {
         Ok(vlan) => vlan,
         Err(why) => return Ok(Err(why)),
     };
@@ -141,33 +147,31 @@ async fn usage(cx: &Cx, port: &Object<Port>) -> Result<Result<PortUse, String>, 
     let mut tagged = BTreeSet::new();
     for sub in &trunk.desired.sub_ports {
         let Some(it) = cx.store.get::<Port>(&sub.port_id).await?.filter(|it| !it.is_deleting()) else { continue };
+        let of_network = dynamic::vlan(cx, &network(cx, &it).await?, Some(sub.segmentation_id)).await?;
         // One that cannot be carried as asked says so itself; the others are carried without it.
-        if let Ok(of_sub) = tag(cx, sub, &it, vlan).await? {
+        if let Ok(of_sub) = tag(sub, of_network, vlan) {
             tagged.insert(of_sub);
         }
     }
     Ok(Ok(PortUse::Trunk { native: Some(vlan), tagged }))
 }
 
-/// The VLAN by which switches carry a subport beside the untagged VLAN of its trunk's port; the inner error says why they cannot.
-async fn tag(cx: &Cx, sub: &SubPort, port: &Object<Port>, native: VlanId) -> Result<Result<VlanId, String>, Fault> {
-    Ok(match vlan(cx, port).await? {
+/// The VLAN by which switches carry a subport of a network beside the untagged VLAN of its trunk's port; the error says why they cannot.
+fn tag(sub: &SubPort, of_network: Result<VlanId, String>, native: VlanId) -> Result<VlanId, String> {
+    match of_network {
         // A switch hands the frames on with the tag they have.
         Ok(vlan) if u32::from(vlan.get()) != sub.segmentation_id => {
-            Err(format!("subport {} has tag {}, but its network is VLAN {vlan}", port.id, sub.segmentation_id))
+            Err(format!("subport {} has tag {}, but its network is VLAN {vlan}", sub.port_id, sub.segmentation_id))
         }
-        Ok(vlan) if vlan == native => Err(format!("subport {} is on the network that its trunk's port has untagged", port.id)),
+        Ok(vlan) if vlan == native => Err(format!("subport {} is on the network that its trunk's port has untagged", sub.port_id)),
         other => other,
-    })
+    }
 }
 
-/// The VLAN of the port's network on the fabric.
-async fn vlan(cx: &Cx, port: &Object<Port>) -> Result<Result<VlanId, String>, Fault> {
-    let Some(network) = cx.store.get::<Network>(&port.desired.network_id).await? else {
-        return Err(Fault::Outside(format!("port {} is on network {} which does not exist", port.id, port.desired.network_id)));
-    };
-    let fabric = &cx.config.fabric.physical_network;
-    Ok(network.desired.vlan_on(fabric).ok_or_else(|| format!("network {} has no VLAN on the fabric {fabric}", network.id)))
+/// The port's network.
+async fn network(cx: &Cx, port: &Object<Port>) -> Result<Object<Network>, Fault> {
+    let found = cx.store.get(&port.desired.network_id).await?;
+    found.ok_or_else(|| Fault::Outside(format!("port {} is on network {} which does not exist", port.id, port.desired.network_id)))
 }
 
 /// Whether the links of a binding are one group on the switch's side too, and with LACP. Other kinds of bonds look like single links
@@ -232,8 +236,12 @@ async fn carried(cx: &Cx, port: Object<Port>) -> Look {
         return Ok(Next::Gone);
     };
     let Some(sub) = trunk.iter().flat_map(|it| &it.desired.sub_ports).find(|it| it.port_id == port.id) else { return Ok(Next::Gone) };
-    let tag = match vlan(cx, &parent).await? {
-        Ok(native) => tag(cx, sub, &port, native).await?,
+    let fabric = &cx.config.fabric.physical_network;
+    let known =
+        |it: &Object<Network>| it.desired.vlan_on(fabric).ok_or_else(|| format!("network {} has no VLAN on the fabric {fabric}", it.id));
+    let of_network = known(&network(cx, &port).await?);
+    let tag = match known(&network(cx, &parent).await?) {
+        Ok(native) => tag(sub, of_network, native),
         Err(why) => Err(why),
     };
     let is_up = parent.observed.status == PortStatus::Active;
@@ -314,7 +322,7 @@ async fn plug(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Option<St
             let before = row.desired.wanted.clone();
             row.desired.turn(wanted.usage.clone());
             // Only if the port was not changed meanwhile: one that was deleted since it was read gets nothing any more.
-            let batch = cx.facts().observe(port).want(&row);
+            let batch = dynamic::guard(cx, cx.facts().observe(port), port, &wanted.usage).await?.want(&row);
             cx.store.apply(cx.wake_for(batch, &before, &row).await?).await?;
             return Err(Fault::Store(again(port)));
         }
@@ -332,7 +340,7 @@ async fn plug(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Option<St
 }
 
 /// The port was written: what is known of it is old, and it is looked at again at once.
-fn again(port: &Object<Port>) -> StoreError {
+pub(crate) fn again(port: &Object<Port>) -> StoreError {
     StoreError::Stale { kind: <Port as model::Kind>::NAME, id: port.id.to_string() }
 }
 
@@ -348,7 +356,8 @@ async fn make_group(cx: &Cx, port: &Object<Port>, wanted: &Wanted) -> Result<Opt
         forced: None,
     };
     let row = Object::new(wanted.id(), None, format!("{}/{}", wanted.switch.id, wanted.port), desired);
-    let batch = cx.facts().observe(port).hold(&fabric::lag_pool(&wanted.switch.id), &wanted.port, row.id.as_str()).create(&row);
+    let batch = dynamic::guard(cx, cx.facts().observe(port), port, &wanted.usage).await?;
+    let batch = batch.hold(&fabric::lag_pool(&wanted.switch.id), &wanted.port, row.id.as_str()).create(&row);
     cx.store.apply(cx.wake_for(batch, &PortUse::Isolated, &row).await?).await?;
     Err(Fault::Store(again(port)))
 }
@@ -390,8 +399,13 @@ async fn show(
         if status != port.observed.status {
             tracing::info!(port.id = %port.id, status = status.as_str(), reason, "port is now {}", status.as_str());
         }
+        let has_left = seen.switch_ports.is_empty() && !port.observed.switch_ports.is_empty();
         port.observed = seen;
-        let told = dependants(&port).into_iter().fold(cx.facts().observe(&port), |batch, (kind, id)| batch.wake_named(kind, &id));
+        let mut told = dependants(&port).into_iter().fold(cx.facts().observe(&port), |batch, (kind, id)| batch.wake_named(kind, &id));
+        if has_left {
+            // What its network was given for it may be taken back.
+            told = told.wake(&port.desired.network_id);
+        }
         batch = Some(told);
     }
     if let Some(batch) = of_trunk(cx, batch, &port).await? {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::{LocalLink, Port, VlanId};
+use crate::net::{LocalLink, NetworkType, Port, Segment, VlanId};
 use crate::{Column, Id, Kind, Link, Timestamp};
 
 /// A switch, declared in the configuration; its id is its name.
@@ -137,6 +137,12 @@ pub struct SwitchObserved {
     pub vlans: BTreeSet<VlanId>,
     /// The VLANs that all its uplinks carried then; `None` if it has no uplink.
     pub uplink_vlans: Option<BTreeSet<VlanId>>,
+    /// The VXLAN networks that its VLANs were mapped to then, now or after a restart.
+    pub vnis: BTreeMap<VlanId, u32>,
+    /// Whether a restart would have brought some VLAN of ours up otherwise than it was then.
+    pub unsaved: bool,
+    /// Whether a change had been broken off before, so that what was read then may not last.
+    pub unsettled: bool,
     /// Why the last attempt failed; empty if it did not.
     pub fault: String,
     /// How often in a row it failed.
@@ -167,6 +173,54 @@ pub struct SwitchObserved {
     pub commit_ms: u64,
     /// The SSH host key that was taken on first use.
     pub host_key: Option<String>,
+}
+
+/// What of a segment can be left on switches after its network let it go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// A VLAN: on any switch.
+    Vlan(VlanId),
+    /// A VXLAN network that VLANs are mapped to: on switches with an overlay.
+    Vni(u32),
+}
+
+impl Trace {
+    /// What a segment leaves on switches of that fabric; none if they never carry it.
+    pub fn of(segment: &Segment, physical_network: &str) -> Option<Self> {
+        match segment.network_type {
+            NetworkType::Vlan if segment.physical_network.as_deref() == Some(physical_network) => segment.vlan_id().map(Self::Vlan),
+            NetworkType::Vxlan => segment.segmentation_id.map(Self::Vni),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Vlan(vlan) => write!(f, "VLAN {vlan}"),
+            Self::Vni(vni) => write!(f, "VNI {vni}"),
+        }
+    }
+}
+
+impl crate::Object<Switch> {
+    /// Whether VLANs of it are or may be mapped to that VXLAN network.
+    pub fn may_map(&self, vni: u32) -> bool {
+        let is_ours = self.desired.declared != Declared::Withdrawn;
+        is_ours && (self.desired.overlay.is_some() || self.observed.vnis.values().any(|it| *it == vni))
+    }
+
+    /// Whether it is still to be read without that, which was let go at that time.
+    pub fn owes(&self, trace: Trace, since: Timestamp) -> bool {
+        let seen = &self.observed;
+        let is_proof = seen.read_at.is_some_and(|at| at > since) && !seen.unsettled;
+        self.desired.declared != Declared::Withdrawn
+            && match trace {
+                Trace::Vlan(vlan) => !is_proof || seen.vlans.contains(&vlan),
+                Trace::Vni(vni) => self.may_map(vni) && (!is_proof || seen.unsaved || seen.vnis.values().any(|it| *it == vni)),
+            }
+    }
 }
 
 /// What a switch port is to be.
@@ -384,6 +438,67 @@ impl Kind for SwitchPort {
 mod tests {
     use super::*;
     use crate::Object;
+    use crate::net::NetworkDesired;
+
+    fn vlan(id: u16) -> VlanId {
+        VlanId::new(id).unwrap()
+    }
+
+    fn switch(overlay: bool) -> Object<Switch> {
+        let overlay = overlay.then(OverlayDesired::default);
+        Object::new(Id::parse("leaf1").unwrap(), None, "leaf1", SwitchDesired { overlay, ..SwitchDesired::default() })
+    }
+
+    #[test]
+    fn what_was_let_go_is_owed_until_it_was_read_to_be_gone() {
+        let since = Timestamp(1_000);
+        let mut it = switch(true);
+        for trace in [Trace::Vlan(vlan(100)), Trace::Vni(5000)] {
+            it.observed = SwitchObserved::default();
+            assert!(it.owes(trace, since), "never read");
+            it.observed.read_at = Some(since);
+            assert!(it.owes(trace, since), "read before");
+            it.observed.read_at = Some(Timestamp(1_001));
+            assert!(!it.owes(trace, since), "read without it");
+            it.observed.unsettled = true;
+            assert!(it.owes(trace, since), "it may come back");
+            it.observed.unsettled = false;
+            it.observed.vlans.insert(vlan(100));
+            it.observed.vnis.insert(vlan(100), 5000);
+            assert!(it.owes(trace, since), "it is there");
+        }
+        it.observed.vnis.clear();
+        it.observed.unsaved = true;
+        assert!(it.owes(Trace::Vni(5000), since), "after a restart it may be mapped");
+        it.desired.declared = Declared::Withdrawn;
+        assert!(!it.owes(Trace::Vni(5000), since) && !it.owes(Trace::Vlan(vlan(100)), since), "nobody speaks to it any more");
+    }
+
+    #[test]
+    fn a_switch_without_overlay_owes_no_vni_unless_it_was_seen_there() {
+        let mut it = switch(false);
+        assert!(it.owes(Trace::Vlan(vlan(100)), Timestamp(0)) && !it.owes(Trace::Vni(5000), Timestamp(0)));
+        it.observed.vnis.insert(vlan(100), 5000);
+        assert!(it.owes(Trace::Vni(5000), Timestamp(0)) && !it.owes(Trace::Vni(5001), Timestamp(0)));
+        let text = serde_json::to_string(&it.observed).unwrap();
+        assert_eq!(serde_json::from_str::<SwitchObserved>(&text).unwrap(), it.observed);
+        let value = serde_json::to_value(&it.observed).unwrap();
+        assert_eq!(serde_json::from_value::<SwitchObserved>(value).unwrap(), it.observed);
+    }
+
+    #[test]
+    fn a_given_vlan_is_what_switches_carry_the_network_by() {
+        let mut it = NetworkDesired::new(1450);
+        it.segments.push(Segment { network_type: NetworkType::Vxlan, physical_network: None, ..Segment::vlan("", vlan(1)) });
+        it.segments[0].segmentation_id = Some(5000);
+        assert_eq!((it.vlan_on("physnet1"), it.vni(), it.map_on("physnet1")), (None, Some(5000), None));
+        it.dynamic.push(Segment::vlan("physnet1", vlan(100)));
+        it.segments.push(Segment::vlan("physnet1", vlan(7)));
+        assert_eq!((it.map_on("physnet1"), it.vlan_on("physnet2")), (Some((vlan(100), 5000)), None));
+        assert_eq!(Trace::of(&it.segments[0], "physnet1"), Some(Trace::Vni(5000)));
+        assert_eq!(Trace::of(&it.dynamic[0], "physnet1"), Some(Trace::Vlan(vlan(100))));
+        assert_eq!(Trace::of(&it.dynamic[0], "physnet2"), None);
+    }
 
     #[test]
     fn an_operators_word_counts_until_a_reading_contradicts_it() {

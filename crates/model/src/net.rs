@@ -256,6 +256,10 @@ pub struct NetworkDesired {
     /// Where it lies; allocated when it is created. The first is the one that `provider:*` show.
     #[serde(default, alias = "segment", deserialize_with = "one_or_many")]
     pub segments: Vec<Segment>,
+    /// VLANs of the fabric that it was given because ports of it are on switches and none of its segments is one; taken back when the
+    /// last of them has left. (What Neutron calls dynamic segments: `/v2.0/segments` shows them, `provider:*` do not.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dynamic: Vec<Segment>,
     /// Segments it lay on before: held until every switch was read back without them.
     #[serde(default)]
     pub released: Vec<ReleasedSegment>,
@@ -306,9 +310,21 @@ fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Segment>, D::Er
 }
 
 impl NetworkDesired {
-    /// The first VLAN it has on that fabric: what switches carry it by.
+    /// The first VLAN it has on that fabric: what switches carry it by. One that it was given counts before those it was made with: ports
+    /// are on it.
     pub fn vlan_on(&self, physical_network: &str) -> Option<VlanId> {
-        self.segments.iter().filter(|it| it.physical_network.as_deref() == Some(physical_network)).find_map(Segment::vlan_id)
+        let all = self.dynamic.iter().chain(&self.segments);
+        all.filter(|it| it.physical_network.as_deref() == Some(physical_network)).find_map(Segment::vlan_id)
+    }
+
+    /// The first VXLAN it has.
+    pub fn vni(&self) -> Option<u32> {
+        self.segments.iter().filter(|it| it.network_type == NetworkType::Vxlan).find_map(|it| it.segmentation_id)
+    }
+
+    /// The VLAN of that fabric that switches with an overlay map to its VXLAN, and that; if it has both.
+    pub fn map_on(&self, physical_network: &str) -> Option<(VlanId, u32)> {
+        Some((self.vlan_on(physical_network)?, self.vni()?))
     }
 
     /// The first VLAN it has anywhere.
@@ -736,6 +752,12 @@ pub struct PortObserved {
 }
 
 impl crate::Object<Port> {
+    /// Whether it is to be on the switch fabric now: then its network keeps the VLAN that it was given.
+    pub fn wants_wire(&self) -> bool {
+        let it = &self.desired;
+        !self.is_deleting() && !it.binding.host_id.is_empty() && it.admin_state_up && it.plug.is_none()
+    }
+
     /// Its life as users see it.
     pub fn status(&self) -> PortStatus {
         self.desired.plug.as_ref().map_or(self.observed.status, |it| it.status)
@@ -824,6 +846,7 @@ impl NetworkDesired {
             mtu,
             port_security_enabled: true,
             segments: Vec::new(),
+            dynamic: Vec::new(),
             released: Vec::new(),
             forced: None,
             is_default: false,

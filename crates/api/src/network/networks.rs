@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use http::StatusCode;
+use model::fabric::{Switch, Trace};
 use model::identity::Project;
 use model::net::access::RbacAction;
 use model::net::bgpvpn::BgpvpnNetworkAssociation;
@@ -430,8 +431,12 @@ impl Noun for Network {
         bgpvpn_associations::forget::<BgpvpnNetworkAssociation>(work, &id).await?;
         if ports.is_empty() {
             // Nobody ever saw these on a wire of ours.
-            for (pool, _) in network.desired.segments.iter().filter(|it| !is_on_fabric(ask, it)).filter_map(Segment::held) {
-                work.step(|batch| batch.free_held(&pool, &id));
+            for segment in &network.desired.segments {
+                if let Some((pool, _)) = segment.held()
+                    && !is_on_fabric(ask, segment).await?
+                {
+                    work.step(|batch| batch.free_held(&pool, &id));
+                }
             }
         }
         access::unshare_all(work, network).await
@@ -541,16 +546,23 @@ fn wanted(settings: &Settings, map: &Map<String, Value>) -> Result<Wanted, Failu
     Wanted::new(settings, network_type, text("provider:physical_network").map(str::to_owned), id)
 }
 
-/// Whether ports are bound there by switches of ours: its id is free again only when they were read back without it.
-pub(super) fn is_on_fabric(ask: &Ask, segment: &Segment) -> bool {
-    segment.vlan_id().is_some() && segment.physical_network.as_ref() == Some(&ask.app.settings.fabric.physical_network)
+/// Whether switches of ours carry it or may map VLANs to it: its id is free again only when they were read back without it.
+async fn is_on_fabric(ask: &Ask, segment: &Segment) -> Result<bool, Failure> {
+    Ok(match Trace::of(segment, &ask.app.settings.fabric.physical_network) {
+        Some(Trace::Vlan(_)) => true,
+        Some(Trace::Vni(vni)) => ask.app.store.list(&Query::<Switch>::new()).await?.iter().any(|it| it.may_map(vni)),
+        None => false,
+    })
 }
 
 /// Gives a segment of a network up: what it holds is free at once, or when the switches were read back without it. Then nothing that could
 /// be on a switch may be on the network.
-pub(super) fn release(work: &mut Work<'_>, network: &mut Object<Network>, segment: &Segment, in_use: Failure) {
-    let Some((pool, key)) = segment.held() else { return };
-    if is_on_fabric(work.ask, segment) {
+///
+/// # Errors
+/// The store failed.
+pub(super) async fn release(work: &mut Work<'_>, network: &mut Object<Network>, segment: &Segment, in_use: Failure) -> Result<(), Failure> {
+    let Some((pool, key)) = segment.held() else { return Ok(()) };
+    if is_on_fabric(work.ask, segment).await? {
         let id = network.id.to_string();
         work.referenced_means::<Port>("network_id", in_use);
         work.step(|batch| batch.unless_referenced::<Port>("network_id", &id));
@@ -558,6 +570,7 @@ pub(super) fn release(work: &mut Work<'_>, network: &mut Object<Network>, segmen
     } else {
         work.step(|batch| batch.free(&pool, &key));
     }
+    Ok(())
 }
 
 /// Another number for the VLAN of a network: the one thing about its segment that can be changed.
@@ -594,7 +607,7 @@ async fn change_segment(work: &mut Work<'_>, before: &Object<Network>, after: &m
     let mut taken = allocation::take(work, before.project_id.as_ref(), &wanted, before.id.as_str()).await?;
     // The segment stays the same one.
     taken.id = old.id.clone();
-    release(work, after, old, invalid(text));
+    release(work, after, old, invalid(text)).await?;
     if let Some(mut row) = work.ask.app.store.get::<NetworkSegment>(&old.id).await? {
         row.desired.segmentation_id = taken.segmentation_id;
         work.step(|batch| batch.want(&row));

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::routing::{get, put as on_put};
 use axum::{Json, Router};
 use model::baremetal::Node;
-use model::fabric::{Declared, Forced, Switch, SwitchPort};
+use model::fabric::{Forced, Switch, SwitchPort, Trace};
 use model::identity::Project;
 use model::net::{Network, NetworkType, Port, Segment};
 use model::{Id, Object, Timestamp};
@@ -92,15 +92,19 @@ impl Quarantine {
         let store = &ask.app.store;
         let rows = store.list(&Query::<SwitchPort>::new()).await?;
         let networks = store.list(&Query::<Network>::new().with_deleted()).await?;
+        let switches = store.list(&Query::<Switch>::new()).await?;
         let ports = rows.into_iter().filter(Object::in_quarantine).map(|it| Item::Port(Box::new(it)));
         let mut items: Vec<Item> = ports.collect();
-        items.extend(networks.into_iter().flat_map(segments));
+        // A VXLAN that no switch could have mapped is free at once.
+        let may_be_left = |it: &Item| match it {
+            Item::Segment { segment, .. } if segment.network_type == NetworkType::Vxlan => {
+                segment.segmentation_id.is_some_and(|vni| switches.iter().any(|it| it.may_map(vni)))
+            }
+            _ => true,
+        };
+        items.extend(networks.into_iter().flat_map(segments).filter(may_be_left));
         items.sort_by(|a, b| a.id().cmp(b.id()));
-        Ok(Self {
-            items,
-            switches: store.list(&Query::<Switch>::new()).await?,
-            physical_network: ask.app.settings.fabric.physical_network.clone(),
-        })
+        Ok(Self { items, switches, physical_network: ask.app.settings.fabric.physical_network.clone() })
     }
 
     /// The switches that are still to be read for it.
@@ -108,11 +112,8 @@ impl Quarantine {
         match item {
             Item::Port(row) => self.switches.iter().filter(|it| it.id == row.desired.switch).collect(),
             Item::Segment { segment, since, .. } => {
-                let vlan = segment.vlan_id().filter(|_| segment.physical_network.as_ref() == Some(&self.physical_network));
-                let is_clean = |it: &Object<Switch>| {
-                    it.observed.read_at.is_some_and(|at| at > *since) && vlan.is_none_or(|vlan| !it.observed.vlans.contains(&vlan))
-                };
-                self.switches.iter().filter(|it| it.desired.declared != Declared::Withdrawn && !is_clean(it)).collect()
+                let trace = Trace::of(segment, &self.physical_network);
+                self.switches.iter().filter(|it| trace.is_some_and(|trace| it.owes(trace, *since))).collect()
             }
         }
     }
@@ -164,7 +165,7 @@ fn segments(network: Object<Network>) -> Vec<Item> {
         && network.desired.forced.is_none()
         && let Some(since) = network.observed.quarantined_at
     {
-        found.extend(network.desired.segments.iter().map(|it| (it.clone(), since)));
+        found.extend(network.desired.segments.iter().chain(&network.desired.dynamic).map(|it| (it.clone(), since)));
     }
     found.retain(|(it, _)| on_wire(it));
     let item = |(segment, since)| Item::Segment { network: Box::new(network.clone()), segment, since };

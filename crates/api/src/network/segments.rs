@@ -122,11 +122,18 @@ impl Noun for NetworkSegment {
         work.referenced_means::<Subnet>("segment_id", by_subnets);
         work.step(|batch| batch.unless_referenced::<Subnet>("segment_id", segment.id.as_str()).remove(segment));
         if let Some(network) = work.ask.app.store.get(&segment.desired.network_id).await?.filter(|it: &Object<Network>| !it.is_deleting()) {
+            if network.desired.dynamic.iter().any(|it| it.id == segment.id) {
+                return Err(in_use(
+                    segment,
+                    "The network was given it for its ports on switches, and gives it back after the last of them",
+                ));
+            }
             let mut without = network.clone();
             without.desired.segments.retain(|it| it.id != segment.id);
             let gone: Vec<Segment> = network.desired.segments.iter().filter(|it| it.id == segment.id).cloned().collect();
             for it in &gone {
-                networks::release(work, &mut without, it, in_use(segment, "The segment is still bound with port(s) of its network"));
+                networks::release(work, &mut without, it, in_use(segment, "The segment is still bound with port(s) of its network"))
+                    .await?;
             }
             work.want(&network, &without);
         }

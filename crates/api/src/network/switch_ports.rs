@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use model::fabric::{PortUse, Switch, SwitchPort, SwitchPortDesired, lag_pool};
 use model::identity::Project;
+use model::net::Port;
 use model::{Id, Object, Timestamp};
 use serde_json::{Value, json};
 use store::{Query, Severity};
@@ -24,9 +25,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 type Row = Object<SwitchPort>;
 
-/// What operators noted about ports, by switch and port.
+/// What is read beside switch ports.
 #[derive(Default)]
 pub(crate) struct Around {
+    /// What their holders still wait for.
+    reasons: BTreeMap<Id<Port>, String>,
+    /// What operators noted about ports, by switch and port.
     notes: BTreeMap<Id<Switch>, BTreeMap<String, String>>,
 }
 
@@ -77,6 +81,9 @@ static FORM: LazyLock<Form<SwitchPort>> = LazyLock::new(|| {
             field("wanted", |it: &Row, _: &Around| use_shown(&it.desired.wanted)),
             field("vlans", |it: &Row, _: &Around| json!(it.desired.wanted.vlans())).link("vlan"),
             field("holder", |it: &Row, _: &Around| json!(it.desired.holder)).column("holder").sort(),
+            field("holder_waits_for", |it: &Row, around: &Around| {
+                json!(it.desired.holder.as_ref().and_then(|it| around.reasons.get(it)).map_or("", String::as_str))
+            }),
             field("since", |it: &Row, _: &Around| json!(it.desired.since.iso_micros())).sort(),
             field("lag", |it: &Row, _: &Around| json!(it.desired.lag)),
             field("forced", |it: &Row, _: &Around| forced(it)),
@@ -142,7 +149,13 @@ impl Noun for SwitchPort {
     async fn around(ask: &Ask, rows: &[Object<Self>]) -> Result<Around, Failure> {
         let switches: BTreeSet<String> = rows.iter().map(|it| it.desired.switch.to_string()).collect();
         let switches = if switches.is_empty() { Vec::new() } else { ask.app.store.list(&Query::<Switch>::new().ids(switches)).await? };
-        Ok(Around { notes: switches.into_iter().map(|it| (it.id, it.desired.notes)).collect() })
+        let holders: BTreeSet<String> = rows.iter().filter_map(|it| it.desired.holder.as_ref()).map(ToString::to_string).collect();
+        let query = Query::<Port>::new().with_deleted().ids(holders.clone());
+        let holders = if holders.is_empty() { Vec::new() } else { ask.app.store.list(&query).await? };
+        Ok(Around {
+            reasons: holders.into_iter().map(|it| (it.id, it.observed.reason)).collect(),
+            notes: switches.into_iter().map(|it| (it.id, it.desired.notes)).collect(),
+        })
     }
 
     async fn update(work: &mut Work<'_>, _: &Object<Self>, row: &mut Object<Self>, body: &Body) -> Result<(), Failure> {

@@ -181,6 +181,7 @@ fn seen() -> Vec<Field<Switch>> {
         field("breaker", |it: &Switches, _: &Around| json!(breaker(it))).filter(),
         field("retry_at", |it: &Switches, _: &Around| moment(it.observed.retry_at)),
         field("vlans", |it: &Switches, _: &Around| json!(it.observed.vlans)).filter(),
+        field("vnis", |it: &Switches, _: &Around| it.observed.vnis.iter().map(|(vlan, vni)| json!({"vlan": vlan, "vni": vni})).collect()),
         field("uplink_vlans", |it: &Switches, _: &Around| json!(it.observed.uplink_vlans)),
         field("differences", |it: &Switches, _: &Around| json!(it.observed.differences)),
         field("foreign", |it: &Switches, _: &Around| json!(it.observed.foreign)),

@@ -18,7 +18,7 @@ const PASSWORD: &str = "opensesame-83c1";
 const ENABLE: &str = "letmeconfigure-55d0";
 const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAAbm9uZQ-93fe\n-----END OPENSSH PRIVATE KEY-----\n";
 
-fn switches() -> String {
+pub fn switches() -> String {
     format!("{V2}/cofferdam/switches")
 }
 
@@ -26,11 +26,11 @@ fn ports() -> String {
     format!("{V2}/cofferdam/switch-ports")
 }
 
-fn quarantine() -> String {
+pub fn quarantine() -> String {
     format!("{V2}/cofferdam/quarantine")
 }
 
-fn leaf(name: &str, number: u8) -> Value {
+pub fn leaf(name: &str, number: u8) -> Value {
     json!({"switch": {
         "name": name,
         "switch_id": format!("02-CF-00-00-00-{number:02X}"),
@@ -47,7 +47,7 @@ fn leaf(name: &str, number: u8) -> Value {
 }
 
 /// Writes what the engine would have.
-async fn seen<K: Kind>(world: &World, id: &str, change: impl Fn(&mut Object<K>)) {
+pub async fn seen<K: Kind>(world: &World, id: &str, change: impl Fn(&mut Object<K>)) {
     let id: Id<K> = Id::parse(id).unwrap();
     world.store.apply(Batch::wishes().wake_named("test", "test")).await.unwrap();
     let claim = loop {

@@ -19,6 +19,7 @@ mod metering;
 mod model;
 mod networks;
 mod operation;
+mod overlay;
 mod port_forwardings;
 mod ports;
 mod qos;

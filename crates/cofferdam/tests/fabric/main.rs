@@ -10,6 +10,7 @@ mod dead;
 mod links;
 mod machines;
 mod names;
+mod overlay;
 mod plane;
 mod site;
 mod storm;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use drivers::switch::{LagProtocol, MARK, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni};
 use model::fabric::{PortUse, Switch, SwitchPort};
-use model::net::{Network, VlanId};
-use model::{Id, Object, Timestamp};
+use model::net::{Network, NetworkType, VlanId};
+use model::{Object, Timestamp};
 use serde_json::json;
 use store::{Batch, Facts, Query, Severity, StoreError};
 
@@ -29,6 +29,8 @@ pub(crate) struct InUse {
     pub(crate) names: BTreeMap<VlanId, String>,
     /// The VXLAN networks that VLANs are mapped to.
     pub(crate) vnis: BTreeMap<VlanId, Vni>,
+    /// Whether it is known what VLANs are mapped to: where no switch has an overlay nobody asks.
+    pub(super) has_maps: bool,
     /// The VLAN of isolated ports.
     pub(crate) isolation: Option<VlanId>,
 }
@@ -43,36 +45,54 @@ pub(crate) async fn in_use(cx: &Cx) -> Result<Arc<InUse>, Fault> {
     let known = cx.in_use.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some((at, known)) = known
         && at == count
+        // A switch with an overlay may have been opened since.
+        && (known.has_maps || !cx.switches.has_overlay())
     {
         return Ok(known);
     }
     let number = |text: &str| text.trim_start_matches('0').parse().ok().and_then(VlanId::new);
     let wanted = cx.store.linked_values::<SwitchPort>("vlan").await?.iter().filter_map(|it| number(it)).collect();
-    let mut fresh = InUse { wanted, isolation: Some(cx.config.fabric.isolation_vlan), ..InUse::default() };
+    let has_maps = cx.switches.has_overlay();
+    let mut fresh = InUse { wanted, has_maps, isolation: Some(cx.config.fabric.isolation_vlan), ..InUse::default() };
+    let mut holders = BTreeSet::new();
     for it in cx.store.allocations(&format!("vlan:{}", cx.config.fabric.physical_network)).await? {
         let Some(vlan) = number(&it.value) else { continue };
         fresh.held.insert(vlan);
         let digits: String = it.holder.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         fresh.names.insert(vlan, format!("{MARK}-{}", digits.to_ascii_lowercase()));
-        if let Some(vni) = vni(cx, &it.holder, vlan).await? {
-            fresh.vnis.insert(vlan, vni);
-        }
+        holders.insert(it.holder);
+    }
+    if has_maps {
+        fresh.vnis = maps(cx, holders).await?;
     }
     let fresh = Arc::new(fresh);
     *cx.in_use.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((count, Arc::clone(&fresh)));
     Ok(fresh)
 }
 
-/// The VXLAN network that a VLAN of the fabric is mapped to: that of the other segment of its network, if it has one.
-async fn vni(cx: &Cx, holder: &str, vlan: VlanId) -> Result<Option<Vni>, Fault> {
-    if !cx.switches.has_overlay() {
-        return Ok(None);
+/// The VXLAN networks that VLANs of the fabric are mapped to: of those who hold VLANs, the networks that have a VXLAN too.
+async fn maps(cx: &Cx, mut holders: BTreeSet<String>) -> Result<BTreeMap<VlanId, Vni>, Fault> {
+    let with_vxlan = cx.store.allocations(&format!("seg:{}", NetworkType::Vxlan.as_str())).await?;
+    let with_vxlan: BTreeSet<String> = with_vxlan.into_iter().map(|it| it.holder).collect();
+    holders.retain(|it| with_vxlan.contains(it));
+    if holders.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let Some(id) = Id::<Network>::parse(holder) else { return Ok(None) };
-    let Some(network) = cx.store.get(&id).await?.filter(|it| !it.is_deleting()) else { return Ok(None) };
-    let has_vlan = network.desired.segments.iter().any(|it| it.vlan_id() == Some(vlan));
-    let vxlan = network.desired.segments.iter().find(|it| it.network_type == model::net::NetworkType::Vxlan);
-    Ok(vxlan.filter(|_| has_vlan).and_then(|it| it.segmentation_id).and_then(Vni::new))
+    let networks = cx.store.list(&Query::<Network>::new().ids(holders)).await?;
+    let maps = networks.iter().filter_map(|it| it.desired.map_on(&cx.config.fabric.physical_network));
+    Ok(maps.filter_map(|(vlan, vni)| Some((vlan, Vni::new(vni)?))).collect())
+}
+
+/// Has the switches looked at if they map the VLAN of the network otherwise than it is wanted now.
+pub(crate) async fn follow_maps(cx: &Cx, network: &Object<Network>) -> Result<(), Fault> {
+    let Some(vlan) = network.desired.vlan_on(&cx.config.fabric.physical_network).filter(|_| cx.switches.has_overlay()) else {
+        return Ok(());
+    };
+    let in_use = in_use(cx).await?;
+    if in_use.wanted.contains(&vlan) && in_use.vnis.get(&vlan).map(|it| it.get()) != network.desired.vni() {
+        cx.store.apply(cx.wake_switches(cx.facts()).await?).await?;
+    }
+    Ok(())
 }
 
 impl Cx {

@@ -22,7 +22,7 @@ use model::{Object, Timestamp};
 use store::Query;
 
 use crate::runtime::{Cx, Fault, Look, Next};
-pub(crate) use ledger::Remembered;
+pub(crate) use ledger::{Remembered, follow_maps};
 use registry::Footing;
 pub use registry::Unseal;
 pub(crate) use registry::{Registry, declare_all};
@@ -81,6 +81,10 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
     let in_use = ledger::in_use(cx).await?;
     let site = render::Site::new(cx, &switch, &in_use);
     let mut wanted = render::render(&site, rows);
+    if !driver.facts().has_vni {
+        // What it cannot do must not keep it from all else; the ports that need it wait, and say for what.
+        wanted.vlans.values_mut().for_each(|it| it.vni = None);
+    }
     let began = Timestamp::now();
     // With nothing on its way a reading is enough; it is then the cheapest look there is. Where drift is only reported it has to be
     // known before anything is written. One that is only read is never written.
@@ -183,6 +187,9 @@ async fn conclude(
     seen.reading = reading;
     seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
     seen.uplink_vlans = uplink_vlans(&uplinks, &found.seen);
+    seen.vnis = found.seen.vlans.iter().filter_map(|(vlan, it)| Some((*vlan, it.vni?.get()))).collect();
+    seen.unsaved = found.seen.vlans.values().any(|it| it.running && !it.saved && it.is_ours());
+    seen.unsettled = !found.footing.is_settled;
     let reported = found.left_alone.iter().map(|it| format!("port {}; changed by somebody else, left alone", it.text));
     seen.differences = left.iter().map(ToString::to_string).chain(reported).take(SHOWN).collect();
     let others = found.seen.lags.iter().filter(|(_, it)| !it.is_ours);
@@ -214,7 +221,10 @@ async fn conclude(
     };
     cx.switches.answered(&fresh, found.footing);
     let next = if found.footing.is_settled { next } else { next.min(cx.settle()) };
-    cx.store.apply(cx.facts().observe(&fresh)).await?;
+    let remapped = |vlan: &VlanId| before.vnis.get(vlan) != fresh.observed.vnis.get(vlan);
+    let concerned = rows.iter().filter(|row| row.desired.wanted.vlans().iter().any(remapped)).filter_map(|row| row.desired.holder.as_ref());
+    let batch = concerned.fold(cx.facts().observe(&fresh), |batch, holder| batch.wake(holder));
+    cx.store.apply(batch).await?;
     Ok(Next::Again(next))
 }
 
