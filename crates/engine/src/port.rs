@@ -168,6 +168,12 @@ fn tag(sub: &SubPort, of_network: Result<VlanId, String>, native: VlanId) -> Res
     }
 }
 
+/// The VLAN by which the port's network is carried on the fabric now; the inner error says that there is none.
+async fn carrying(cx: &Cx, port: &Object<Port>) -> Result<Result<VlanId, String>, Fault> {
+    let (network, fabric) = (network(cx, port).await?, &cx.config.fabric.physical_network);
+    Ok(network.desired.vlan_on(fabric).ok_or_else(|| format!("network {} has no VLAN on the fabric {fabric}", network.id)))
+}
+
 /// The port's network.
 async fn network(cx: &Cx, port: &Object<Port>) -> Result<Object<Network>, Fault> {
     let found = cx.store.get(&port.desired.network_id).await?;
@@ -236,11 +242,8 @@ async fn carried(cx: &Cx, port: Object<Port>) -> Look {
         return Ok(Next::Gone);
     };
     let Some(sub) = trunk.iter().flat_map(|it| &it.desired.sub_ports).find(|it| it.port_id == port.id) else { return Ok(Next::Gone) };
-    let fabric = &cx.config.fabric.physical_network;
-    let known =
-        |it: &Object<Network>| it.desired.vlan_on(fabric).ok_or_else(|| format!("network {} has no VLAN on the fabric {fabric}", it.id));
-    let of_network = known(&network(cx, &port).await?);
-    let tag = match known(&network(cx, &parent).await?) {
+    let of_network = carrying(cx, &port).await?;
+    let tag = match carrying(cx, &parent).await? {
         Ok(native) => tag(sub, of_network, native),
         Err(why) => Err(why),
     };
@@ -433,7 +436,7 @@ async fn of_trunk(cx: &Cx, mut batch: Option<Batch<Facts>>, port: &Object<Port>)
 
 /// ACTIVE: the trunk's port was read back with the networks of all subports. DEGRADED: without those that no switch can carry.
 async fn trunk_status(cx: &Cx, parent: &Object<Port>, trunk: &Object<Trunk>) -> Result<TrunkStatus, Fault> {
-    let native = match vlan(cx, parent).await? {
+    let native = match carrying(cx, parent).await? {
         Ok(native) if parent.observed.status == PortStatus::Active => native,
         _ => return Ok(TrunkStatus::Down),
     };
@@ -441,7 +444,7 @@ async fn trunk_status(cx: &Cx, parent: &Object<Port>, trunk: &Object<Trunk>) -> 
     let mut status = TrunkStatus::Active;
     for sub in &trunk.desired.sub_ports {
         let Some(it) = cx.store.get::<Port>(&sub.port_id).await?.filter(|it| !it.is_deleting()) else { continue };
-        match tag(cx, sub, &it, native).await? {
+        match tag(sub, carrying(cx, &it).await?, native) {
             Ok(vlan) if carried.contains(&vlan) => {}
             Ok(_) => return Ok(TrunkStatus::Build),
             Err(_) => status = TrunkStatus::Degraded,
