@@ -299,8 +299,8 @@ fn has_members(group: &Object<SwitchPort>, held: &[Object<SwitchPort>]) -> bool 
         let wants = matches!(&row.desired.wanted, PortUse::Member { lag } if *lag == group.desired.port);
         !wants && (row.proof().is_some() || row.is_forced())
     };
-    let links = held.iter().filter(|row| row.desired.lag.is_none() && row.desired.switch == group.desired.switch);
-    group.desired.lag.is_some() && !links.fold(true, |so_far, row| so_far && is_out(row))
+    let mut links = held.iter().filter(|row| row.desired.lag.is_none() && row.desired.switch == group.desired.switch);
+    group.desired.lag.is_some() && !links.all(is_out)
 }
 
 /// Makes sure the switch port is ours and carries what it is to; returns what is still missing.

@@ -94,7 +94,7 @@ pub fn groups(site: &Site, switch: usize) -> Vec<String> {
 }
 
 pub fn ledger(site: &Site) -> Vec<Value> {
-    site.admin.list(Service::Network, "/cofferdam/switch-ports").clone()
+    site.admin.list(Service::Network, "/cofferdam/switch-ports")
 }
 
 /// A port as the ledger has it is nobody's, and on the switch it is in a VLAN nevertheless: never.
