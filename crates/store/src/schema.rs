@@ -7,7 +7,7 @@ use model::net::access::{RbacAction, RbacPolicy, RbacPolicyDesired};
 use model::{Id, Kind, Object, baremetal, container_infra, fabric, identity, image_compute, net};
 
 use crate::StoreError;
-use crate::backend::Backend;
+use crate::backend::{Backend, Dialect};
 use crate::batch::{Batch, json, used};
 use crate::query::{self, Query};
 use crate::sql::{Step, Val};
@@ -20,7 +20,7 @@ pub(crate) fn table<K: Kind>() -> String {
     format!("r_{}", K::NAME)
 }
 
-fn kind_ddl<K: Kind>(text: &str) -> Vec<String> {
+fn kind_ddl<K: Kind>(text: Dialect) -> Vec<String> {
     let table = table::<K>();
     let columns: String = K::COLUMNS.iter().map(|column| format!(", c_{} {text}", column.name)).collect();
     let mut ddl = vec![
@@ -29,18 +29,21 @@ fn kind_ddl<K: Kind>(text: &str) -> Vec<String> {
              generation BIGINT NOT NULL, revision BIGINT NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT, deleted_at BIGINT, \
              desired {text} NOT NULL, observed {text} NOT NULL{columns})"
         ),
-        format!("CREATE INDEX IF NOT EXISTS {table}_project ON {table} (project_id)"),
+        format!("CREATE INDEX IF NOT EXISTS {table}_project ON {table} (project_id){}", text.where_set("project_id")),
         format!("CREATE INDEX IF NOT EXISTS {table}_name ON {table} (name)"),
         format!("CREATE INDEX IF NOT EXISTS {table}_created ON {table} (created_at, id)"),
     ];
-    for column in K::COLUMNS {
-        ddl.push(format!("CREATE INDEX IF NOT EXISTS {table}_{0} ON {table} (c_{0})", column.name));
-    }
+    ddl.extend(K::COLUMNS.iter().map(|column| index(&table, column.name, text)));
     ddl
 }
 
+/// The index of a column.
+fn index(table: &str, column: &str, text: Dialect) -> String {
+    format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column}){}", text.where_set(&format!("c_{column}")))
+}
+
 /// All tables, as an empty store gets them.
-fn tables(text: &str) -> Vec<String> {
+fn tables(text: Dialect) -> Vec<String> {
     let mut ddl = vec![
         format!(
             "CREATE TABLE IF NOT EXISTS allocation (pool {text} NOT NULL, value {text} NOT NULL, holder {text} NOT NULL, \
@@ -89,12 +92,12 @@ fn tables(text: &str) -> Vec<String> {
     ddl
 }
 
-fn counters(text: &str) -> Vec<String> {
+fn counters(text: Dialect) -> Vec<String> {
     vec![format!("CREATE TABLE IF NOT EXISTS counter (name {text} PRIMARY KEY, value BIGINT NOT NULL)")]
 }
 
 /// What version 2 had not beside new kinds: what is remembered of pools, and values of which an object has many.
-fn pools_and_links(text: &str) -> Vec<String> {
+fn pools_and_links(text: Dialect) -> Vec<String> {
     vec![
         format!("CREATE TABLE IF NOT EXISTS hole (pool {text} NOT NULL, value {text} NOT NULL, PRIMARY KEY (pool, value))"),
         format!(
@@ -109,7 +112,7 @@ fn pools_and_links(text: &str) -> Vec<String> {
 }
 
 /// The kinds of the network service that version 2 had not.
-fn network_3(text: &str) -> Vec<String> {
+fn network_3(text: Dialect) -> Vec<String> {
     [
         kind_ddl::<net::NetworkSegment>(text),
         kind_ddl::<net::access::RbacPolicy>(text),
@@ -155,7 +158,7 @@ fn network_3(text: &str) -> Vec<String> {
 }
 
 /// The kinds that version 3 had not.
-fn kinds_4(text: &str) -> Vec<String> {
+fn kinds_4(text: Dialect) -> Vec<String> {
     [
         kind_ddl::<net::bgpvpn::Bgpvpn>(text),
         kind_ddl::<net::bgpvpn::BgpvpnNetworkAssociation>(text),
@@ -183,7 +186,7 @@ fn kinds_6(text: &str) -> Vec<String> {
 }
 
 /// The kinds of identity that version 1 had not.
-fn identity_2(text: &str) -> Vec<String> {
+fn identity_2(text: Dialect) -> Vec<String> {
     [
         kind_ddl::<identity::Group>(text),
         kind_ddl::<identity::Membership>(text),
@@ -209,7 +212,7 @@ fn identity_2(text: &str) -> Vec<String> {
 }
 
 /// From version 1: identity grew. The new columns are of what version 1 could not store, so none has a value yet.
-fn from_1(text: &str, if_not_exists: &str) -> Vec<String> {
+fn from_1(text: Dialect, if_not_exists: &str) -> Vec<String> {
     let mut ddl = counters(text);
     ddl.extend(identity_2(text));
     for (table, column) in [
@@ -219,13 +222,13 @@ fn from_1(text: &str, if_not_exists: &str) -> Vec<String> {
         (table::<identity::Region>(), "parent_region_id"),
     ] {
         ddl.push(format!("ALTER TABLE {table} ADD COLUMN {if_not_exists} c_{column} {text}"));
-        ddl.push(format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column})"));
+        ddl.push(index(&table, column, text));
     }
     ddl
 }
 
 /// From version 2: the network service grew.
-async fn from_2(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+async fn from_2(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreError> {
     let mut ddl = pools_and_links(text);
     ddl.extend(network_3(text));
     ddl.extend(shared(backend).await?);
@@ -238,7 +241,7 @@ async fn from_2(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError
 }
 
 /// From version 3: the bare-metal service grew.
-async fn from_3(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+async fn from_3(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreError> {
     let mut ddl = kinds_4(text);
     ddl.extend(grown::<baremetal::Node>(backend, text, &["provision_state", "resource_class", "instance_uuid"]).await?);
     ddl.extend(grown::<baremetal::BaremetalPort>(backend, text, &["node_id", "address"]).await?);
@@ -246,19 +249,19 @@ async fn from_3(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError
 }
 
 /// From version 4: switch ports are found by the VLANs they are to carry.
-async fn from_4(backend: &Backend, text: &str) -> Result<Vec<String>, StoreError> {
+async fn from_4(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreError> {
     grown::<fabric::SwitchPort>(backend, text, &["switch", "holder"]).await
 }
 
 /// What a kind gets that had these columns, no links and was not counted: the columns that are new, and for the objects that are there
 /// the values of those, their links and their count. What is wanted of them is written anew, as today's types read it.
-async fn grown<K: Kind>(backend: &Backend, text: &str, had: &[&str]) -> Result<Vec<String>, StoreError> {
+async fn grown<K: Kind>(backend: &Backend, text: Dialect, had: &[&str]) -> Result<Vec<String>, StoreError> {
     let table = table::<K>();
     let mut ddl = Vec::new();
     let new = || K::COLUMNS.iter().filter(|column| !had.contains(&column.name));
     for column in new() {
         ddl.push(format!("ALTER TABLE {table} ADD COLUMN {} c_{} {text}", backend.if_not_exists(), column.name));
-        ddl.push(format!("CREATE INDEX IF NOT EXISTS {table}_{0} ON {table} (c_{0})", column.name));
+        ddl.push(index(&table, column.name, text));
     }
     let (sql, params) = Query::<K>::new().with_deleted().render();
     for row in backend.query(sql, params).await? {
@@ -335,7 +338,7 @@ fn spelled_out(step: &Step) -> String {
 pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
     let make = "CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)";
     backend.ddl(vec![make.to_owned()]).await?;
-    let text = backend.text_type().await?;
+    let text = backend.dialect().await?;
     let mut found = version(backend).await?;
     loop {
         let ddl = match found {

@@ -8,6 +8,29 @@ use std::collections::BTreeSet;
 use crate::StoreError;
 use crate::sql::{Row, Step, Val};
 
+/// How a database wants its tables described; shown it is the type of text columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    text: &'static str,
+    /// Whether an index of values that are there serves whoever looks for one. Most objects have no value in most of their columns, and
+    /// each index they are not in is a page less that a write of them changes. Of PostgreSQL's relatives not all know that a value
+    /// that equals another is there.
+    is_sparse: bool,
+}
+
+impl Dialect {
+    /// What an index of this column ends with.
+    pub(crate) fn where_set(self, column: &str) -> String {
+        if self.is_sparse { format!(" WHERE {column} IS NOT NULL") } else { String::new() }
+    }
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
 pub(crate) enum Backend {
     Sqlite(sqlite::Sqlite),
     Postgres(Box<postgres::Postgres>),
@@ -72,12 +95,12 @@ impl Backend {
         }
     }
 
-    /// The type of text columns.
-    pub(crate) async fn text_type(&self) -> Result<&'static str, StoreError> {
-        match self {
-            Self::Sqlite(_) => Ok("TEXT"),
-            Self::Postgres(it) => it.text_type().await,
-        }
+    /// How tables are described to it.
+    pub(crate) async fn dialect(&self) -> Result<Dialect, StoreError> {
+        Ok(match self {
+            Self::Sqlite(_) => Dialect { text: "TEXT", is_sparse: true },
+            Self::Postgres(it) => Dialect { text: it.text_type().await?, is_sparse: false },
+        })
     }
 
     /// What keeps a second replica's upgrade from failing on a column the first one added. The other database has one process.
