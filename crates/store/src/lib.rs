@@ -11,6 +11,7 @@ mod pick;
 mod pool;
 mod query;
 mod schema;
+mod seen;
 mod sql;
 mod work;
 
@@ -28,6 +29,7 @@ pub use pick::Picked;
 pub use pool::Allocation;
 pub use query::{Query, Term};
 pub use schema::SCHEMA_VERSION;
+pub use seen::Seen;
 use sql::Val;
 pub use work::{Claim, Outcome};
 
@@ -128,6 +130,7 @@ pub struct Store {
     backend: Arc<Backend>,
     woken: Arc<Notify>,
     flights: Arc<pick::Flights>,
+    memory: Arc<seen::Memory>,
 }
 
 impl Store {
@@ -138,7 +141,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let backend = Backend::open(url).await?;
         schema::migrate(&backend).await?;
-        Ok(Self { backend: Arc::new(backend), woken: Arc::new(Notify::new()), flights: Arc::default() })
+        Ok(Self { backend: Arc::new(backend), woken: Arc::new(Notify::new()), flights: Arc::default(), memory: Arc::default() })
     }
 
     /// Whether this process alone uses the store (the embedded one), so that leases of an earlier process are void.

@@ -240,7 +240,17 @@ impl<K: Kind> Query<K> {
         (if terms.is_empty() { String::new() } else { format!(" WHERE {}", terms.join(" AND ")) }, params)
     }
 
+    /// Whole objects, as [`object`] reads them.
     pub(crate) fn render(&self) -> (String, Vec<Val>) {
+        self.select("id, project_id, name, generation, revision, created_at, updated_at, deleted_at, desired, observed")
+    }
+
+    /// Which objects at which revision, made when.
+    pub(crate) fn render_versions(&self) -> (String, Vec<Val>) {
+        self.select("id, revision, created_at")
+    }
+
+    fn select(&self, what: &str) -> (String, Vec<Val>) {
         let (wheres, mut params) = self.wheres();
         let direction = if self.descending() { "DESC" } else { "ASC" };
         // A parameter, so that the statement is the same whatever users ask for.
@@ -249,8 +259,7 @@ impl<K: Kind> Query<K> {
             format!(" LIMIT ${}", params.len())
         });
         let sql = format!(
-            "SELECT id, project_id, name, generation, revision, created_at, updated_at, deleted_at, desired, observed FROM {}{wheres} \
-             ORDER BY {} {direction}, id {direction}{limit}",
+            "SELECT {what} FROM {}{wheres} ORDER BY {} {direction}, id {direction}{limit}",
             table::<K>(),
             order_value(&self.sort.0),
         );

@@ -81,6 +81,19 @@ impl Row {
         }
     }
 
+    /// The text where it lies.
+    pub(crate) fn str(&self, at: usize) -> Option<&str> {
+        match self.0.get(at) {
+            Some(Val::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// How long its texts are together, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.iter().map(|it| if let Val::Text(text) = it { text.len() } else { 0 }).sum()
+    }
+
     /// The text, taken out without a copy: what is left is empty.
     pub(crate) fn take(&mut self, at: usize) -> Option<String> {
         match self.0.get_mut(at) {

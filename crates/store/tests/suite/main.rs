@@ -10,6 +10,7 @@ mod pools;
 mod postgres;
 mod races;
 mod schema;
+mod seen;
 mod things;
 mod work;
 mod world;
