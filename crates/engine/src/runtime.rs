@@ -233,7 +233,7 @@ async fn wake_all(store: &Store, group: &str) -> Result<(), StoreError> {
         let mut query = Query::<Node>::new().with_deleted().limit(500);
         loop {
             let page = store.list(&query).await?;
-            for it in page.iter().filter(|it| node::has_work(it)) {
+            for it in page.iter().filter(|it| Node::has_work(it)) {
                 batch = batch.wake(&it.id);
             }
             for it in page.iter().filter(|it| console::is_wanted(it)) {

@@ -108,7 +108,7 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
         batch = batch.unless_referenced::<Node>("instance_uuid", instance);
     }
     let detail = said_by(&ask, &node, json!({}));
-    let batch = batch.create(&node).history(&node.id, Severity::Info, "enrolled", &detail).wake(&node.id);
+    let batch = woken(batch.create(&node).history(&node.id, Severity::Info, "enrolled", &detail), &node);
     ask.app.store.apply(batch).await.map_err(|error| taken(error, &node))?;
     let location = format!("{}/v1/nodes/{}", ask.base, node.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&ask, &node, &Wanted::All))).into_response())
@@ -322,7 +322,12 @@ async fn written(ask: &Ask, before: &Object<Node>, after: &Object<Node>) -> Resu
         let event = if new.maintenance { "maintenance set" } else { "maintenance unset" };
         batch = batch.history(&after.id, Severity::Info, event, &said_by(ask, before, json!({})));
     }
-    Ok(batch.want(after).wake(&after.id))
+    Ok(woken(batch.want(after), after))
+}
+
+/// Has the engine look at the node if there is something to do for it: most that is written of nodes at rest it need not know.
+fn woken(batch: Batch<Wishes>, node: &Object<Node>) -> Batch<Wishes> {
+    if Node::has_work(node) { batch.wake(&node.id) } else { batch }
 }
 
 /// Puts ids in the place of names of parents.

@@ -87,15 +87,6 @@ async fn look(cx: &Cx, mut node: Object<Node>) -> Look {
     }
 }
 
-/// Whether there may be something to do for a machine that nobody woke.
-pub(crate) fn has_work(node: &Object<Node>) -> bool {
-    let (desired, seen) = (&node.desired, &node.observed);
-    seen.phase != Phase::Rest
-        || desired.request.as_ref().is_some_and(|it| it.seq > seen.handled)
-        || desired.power_request.as_ref().is_some_and(|it| it.seq > seen.handled_power)
-        || desired.boot_mode_request.as_ref().is_some_and(|it| it.seq > seen.handled_boot_mode)
-}
-
 /// One look at one machine.
 struct Machine<'a> {
     cx: &'a Cx,

@@ -455,6 +455,15 @@ impl Kind for Node {
         Column { name: "shard", value: |it| it.desired.shard.clone() },
         Column { name: "allocation_id", value: |it| it.desired.allocation_id.as_ref().map(ToString::to_string) },
     ];
+
+    fn has_work(node: &Object<Self>) -> bool {
+        let (desired, seen) = (&node.desired, &node.observed);
+        seen.phase != Phase::Rest
+            || desired.request.as_ref().is_some_and(|it| it.seq > seen.handled)
+            || desired.power_request.as_ref().is_some_and(|it| it.seq > seen.handled_power)
+            || desired.boot_mode_request.as_ref().is_some_and(|it| it.seq > seen.handled_boot_mode)
+            || (seen.fault.is_some() && !desired.maintenance)
+    }
 }
 
 #[cfg(test)]
