@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
 
@@ -87,6 +89,29 @@ pub(crate) fn answer(plural: &str, items: Vec<Value>, next: Option<String>) -> R
     Json(Value::Object(out)).into_response()
 }
 
+/// [`answer`] of items that are JSON already.
+pub(crate) fn spliced(plural: &str, items: &[Arc<[u8]>], next: Option<String>) -> Response {
+    let length: usize = items.iter().map(|it| it.len() + 1).sum();
+    let next = next.map(|next| json!(next).to_string());
+    let mut body = Vec::with_capacity(length + next.as_ref().map_or(0, String::len) + plural.len() + 32);
+    body.extend_from_slice(b"{\"");
+    body.extend_from_slice(plural.as_bytes());
+    body.extend_from_slice(b"\":[");
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(item);
+    }
+    body.push(b']');
+    if let Some(next) = next {
+        body.extend_from_slice(b",\"next\":");
+        body.extend_from_slice(next.as_bytes());
+    }
+    body.push(b'}');
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +133,19 @@ mod tests {
         assert!(of(&[("limit", "-1")]).is_err());
         let pairs = query(&[("limit", "2"), ("marker", "a"), ("driver", "x y")]);
         assert_eq!(next("http://h/baremetal/v1/nodes", &pairs, "b"), "http://h/baremetal/v1/nodes?driver=x+y&limit=2&marker=b");
+    }
+
+    #[tokio::test]
+    async fn spliced_lists_are_as_others() {
+        let items = vec![json!({"name": "a\"b", "links": []}), json!({"name": null})];
+        for (items, next) in [(items.clone(), Some("http://h/v1?a=\"b\"&c".to_owned())), (items, None), (Vec::new(), None)] {
+            let bytes: Vec<Arc<[u8]>> = items.iter().map(|it| it.to_string().into_bytes().into()).collect();
+            let read = async |response: Response| {
+                assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+                let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+                serde_json::from_slice::<Value>(&body).unwrap()
+            };
+            assert_eq!(read(spliced("nodes", &bytes, next.clone())).await, read(answer("nodes", items, next)).await);
+        }
     }
 }

@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use model::baremetal::{Conductor, ConductorDesired, Node, is_busy, responsible};
-use model::{Object, Timestamp};
+use model::{Id, Object, Timestamp};
 use serde_json::{Map, Value, json};
 use store::{Query, Store, StoreError};
 use tokio::sync::RwLock;
@@ -34,6 +34,12 @@ impl Alive {
         let mut alive: Vec<_> = all.into_iter().filter(|it| it.desired.is_alive(now)).map(|it| (it.name, it.desired)).collect();
         alive.sort_by(|a, b| a.0.cmp(&b.0));
         Self(alive)
+    }
+
+    /// The same for all in which [`Alive::of_node`] is the same for every node.
+    pub(super) fn digest(&self) -> Id<()> {
+        let each = self.0.iter().map(|(host, it)| json!([host, it.conductor_group, it.drivers]).to_string());
+        Id::derived(&each.collect::<String>())
     }
 
     /// Their host names, in order.

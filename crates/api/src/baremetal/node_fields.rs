@@ -277,8 +277,13 @@ pub(super) fn show(shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Value {
 }
 
 /// A node in a list that asks for no fields, as [`show`] shows it, but without a tree of values: such lists are long and asked often.
+pub(super) fn brief(node: &Object<Node>, minor: Minor, base: &str) -> Vec<u8> {
+    // Its members are texts and booleans: writing them cannot fail.
+    serde_json::to_vec(&Brief::of(node, minor, base)).unwrap_or_default()
+}
+
 #[derive(Serialize)]
-pub(super) struct Brief<'a> {
+struct Brief<'a> {
     instance_uuid: Option<&'a str>,
     links: [Link; 2],
     maintenance: bool,
@@ -297,7 +302,7 @@ struct Link {
 }
 
 impl<'a> Brief<'a> {
-    pub(super) fn of(node: &'a Object<Node>, minor: Minor, base: &str) -> Self {
+    fn of(node: &'a Object<Node>, minor: Minor, base: &str) -> Self {
         let uuid = node.id.as_str();
         Self {
             instance_uuid: node.desired.instance_uuid.as_deref(),

@@ -5,16 +5,14 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use model::baremetal::{Chassis, Node, NodeFault, ProvisionState};
 use model::{Id, Object};
-use serde::Serialize;
 use serde_json::{Value, json};
-use store::{Query, Term};
+use store::{Query, Seen, Term};
 
 use super::access::{self, parse_id};
-use super::node_fields::{self, Brief, Shown, Wanted};
+use super::node_fields::{self, Shown, Wanted};
 use super::versions::Minor;
 use super::words::{boolean, needs, repr, too_early};
 use super::{Ask, node};
@@ -159,21 +157,36 @@ async fn listing(ask: &Ask, query: &Params, usual: Wanted, path: &str, chassis: 
     // As Ironic does: a full page has a next one, though it may be empty.
     let full = u32::try_from(nodes.len()).is_ok_and(|it| it == limit) && !query.contains_key("instance_uuid");
     let next = nodes.last().filter(|_| full).map(|last| next(ask, path, query, &wanted, limit, &last.id));
-    if wanted == Wanted::Brief {
-        let nodes = nodes.iter().map(|it| Brief::of(it, ask.minor, &ask.base)).collect();
-        return Ok(Json(Page { nodes, next }).into_response());
+    // Whatever the brief form shows, who sees the node may see.
+    let everything = wanted == Wanted::Brief || access::may_any(ask, "baremetal:node:get:filter_threshold");
+    if everything {
+        let view = view(ask, &wanted);
+        let items: Vec<Arc<[u8]>> = nodes.iter().map(|it| it.view(&view, |node| rendered(ask, node, &wanted))).collect();
+        return Ok(page::spliced("nodes", &items, next));
     }
-    let everything = access::may_any(ask, "baremetal:node:get:filter_threshold");
-    let items: Vec<Value> = nodes.iter().map(|it| node::shown_to(ask, it, &wanted, everything)).collect();
+    let items: Vec<Value> = nodes.iter().map(|it| node::shown(ask, it, &wanted)).collect();
     Ok(page::answer("nodes", items, next))
 }
 
-/// A page of nodes of which no fields were asked for.
-#[derive(Serialize)]
-struct Page<'a> {
-    nodes: Vec<Brief<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+/// The name of what [`rendered`] makes of nodes: all that its outcome depends on but the node.
+fn view(ask: &Ask, wanted: &Wanted) -> Arc<str> {
+    // One by one, so that whatever is added to a request is considered here. Rendered is only what does not depend on who asks, and nothing
+    // of the store is asked while it is.
+    let Ask { app: _, caller: _, minor, base, conductors } = ask;
+    let fields = match wanted {
+        Wanted::Brief => "brief".to_owned(),
+        Wanted::All => "all".to_owned(),
+        Wanted::These(names) => format!("={}", names.join(",")),
+    };
+    format!("{} {fields} {base} {}", minor.0, conductors.digest()).into()
+}
+
+/// A node as JSON for somebody who may see all that is wanted of it.
+fn rendered(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Vec<u8> {
+    match wanted {
+        Wanted::Brief => node_fields::brief(node, ask.minor, &ask.base),
+        wanted => node::shown_to(ask, node, wanted, true).to_string().into_bytes(),
+    }
 }
 
 /// The address of the next page. Ironic forgets some of the filters here; then the pages that follow are of another list.
@@ -227,7 +240,7 @@ fn scoped(ask: &Ask, query: &Params, find: Query<Node>) -> Result<Query<Node>, F
 }
 
 /// Up to `limit` nodes that pass the filters, in the store's order, from after the marker.
-async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32) -> Result<Vec<Object<Node>>, Failure> {
+async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32) -> Result<Vec<Arc<Seen<Node>>>, Failure> {
     let page = if sought.filters.is_empty() { limit.min(MAX_LIMIT) } else { MAX_LIMIT };
     let (page_len, limit) = (usize::try_from(page).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
     let mut marker = marker;
@@ -237,7 +250,7 @@ async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32)
         if let Some(marker) = &marker {
             query = query.after(marker);
         }
-        let nodes = ask.app.store.list(&query).await?;
+        let nodes = ask.app.store.list_seen(&query).await?;
         let is_last = nodes.len() < page_len;
         marker = nodes.last().map(|node| node.id.clone());
         for node in nodes {
@@ -254,11 +267,11 @@ async fn paged(ask: &Ask, sought: &Sought, marker: Option<Id<Node>>, limit: u32)
     }
 }
 
-fn sort(ask: &Ask, nodes: &mut Vec<Object<Node>>, field: &node_fields::Field, descending: bool) {
+fn sort(ask: &Ask, nodes: &mut Vec<Arc<Seen<Node>>>, field: &node_fields::Field, descending: bool) {
     let key = |node: &Object<Node>| {
         (field.show)(&Shown { node, may: &|rule| access::may(ask, rule, node), minor: ask.minor, conductors: &ask.conductors })
     };
-    let mut keyed: Vec<(Value, Object<Node>)> = std::mem::take(nodes).into_iter().map(|node| (key(&node), node)).collect();
+    let mut keyed: Vec<(Value, Arc<Seen<Node>>)> = std::mem::take(nodes).into_iter().map(|node| (key(&node), node)).collect();
     keyed.sort_by(|a, b| compare(&a.0, &b.0).then_with(|| a.1.created_at.cmp(&b.1.created_at)).then_with(|| a.1.id.cmp(&b.1.id)));
     if descending {
         keyed.reverse();

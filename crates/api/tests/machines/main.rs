@@ -16,6 +16,7 @@ mod configdrives;
 mod desk;
 mod drivers;
 mod image;
+mod node_lists;
 mod parts;
 mod policy;
 mod portgroups;
