@@ -22,6 +22,12 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(mut network) = cx.load::<Network>().await? else {
         return Ok(Next::Gone);
     };
+    if pulled_back(&mut network, Timestamp::now()) {
+        cx.store.apply(cx.facts().observe(&network)).await?;
+        network.revision += 1;
+        cx.store.apply(cx.wake_switches(cx.facts().want(&network)).await?).await?;
+        return Ok(Next::Again(Duration::ZERO));
+    }
     if !network.is_deleting() {
         if write_down(cx, &network).await? {
             return Ok(Next::Again(Duration::ZERO));
@@ -87,6 +93,18 @@ async fn write_down(cx: &Cx, network: &Object<Network>) -> Result<bool, Fault> {
     let batch = missing.iter().fold(cx.facts().observe(network), |batch, it| batch.create(it));
     cx.store.apply(batch).await?;
     Ok(true)
+}
+
+/// What was let go in the future was let go before the clock was set back: to be read without it from now on is a proof too, and does not
+/// wait for the old time to come again. Returns whether there was any.
+fn pulled_back(network: &mut Object<Network>, now: Timestamp) -> bool {
+    let released = network.desired.released.iter_mut().map(|it| &mut it.at);
+    let mut any = false;
+    for at in released.chain(&mut network.observed.quarantined_at).filter(|at| **at > now) {
+        *at = now;
+        any = true;
+    }
+    any
 }
 
 /// All segments that a network has or gave up and that may still be held.

@@ -214,7 +214,8 @@ impl crate::Object<Switch> {
     /// Whether it is still to be read without that, which was let go at that time.
     pub fn owes(&self, trace: Trace, since: Timestamp) -> bool {
         let seen = &self.observed;
-        let is_proof = seen.read_at.is_some_and(|at| at > since) && !seen.unsettled;
+        // A reading in the future is one of before the clock was set back.
+        let is_proof = seen.read_at.is_some_and(|at| at > since && at <= Timestamp::now()) && !seen.unsettled;
         self.desired.declared != Declared::Withdrawn
             && match trace {
                 Trace::Vlan(vlan) => !is_proof || seen.vlans.contains(&vlan),

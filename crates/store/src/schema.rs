@@ -181,7 +181,7 @@ fn kinds_4(text: Dialect) -> Vec<String> {
 }
 
 /// The kinds that version 5 had not.
-fn kinds_6(text: &str) -> Vec<String> {
+fn kinds_6(text: Dialect) -> Vec<String> {
     [kind_ddl::<baremetal::Conductor>(text), kind_ddl::<baremetal::ConfigDrive>(text)].concat()
 }
 
