@@ -171,9 +171,9 @@ fn bonds_of_every_kind_of_switch() {
     let (other, other_vlan) = site.network("other");
     let ports: Vec<String> = (0..oses).map(|nth| make(&site, &other, bonded(&site, &[(nth, 0), (nth, 1)], "balance-xor"))).collect();
     site.await_active(&ports, PATIENCE);
-    for nth in 0..oses {
+    for (nth, name) in names.iter().enumerate().take(oses) {
         assert_eq!(wrong_with_group(&site, nth, &[0, 1], false, &untagged(other_vlan)), None);
-        assert_eq!(group_of(&site, nth, 0).unwrap().0, names[nth].as_ref().unwrap().0);
+        assert_eq!(group_of(&site, nth, 0).unwrap().0, name.as_ref().unwrap().0);
     }
     // From one kind of group to the other while it is held.
     for (nth, port) in ports.iter().enumerate() {
@@ -192,12 +192,15 @@ fn bonds_of_every_kind_of_switch() {
     say(&format!("bonds of {} kinds of switches in {:.1} s", OSES.len(), began.elapsed().as_secs_f64()));
 }
 
+/// Has a switch misbehave.
+type Fault = fn(&mut lab::netos::faults::Settings);
+
 /// Whatever the switch does not do of what it is told: no link is free in the ledger that is in a VLAN, and ACTIVE is only what is so.
 #[test]
 fn half_of_a_bond_is_none() {
     let site = site(&OSES[..4], 3);
     let (network, vlan) = site.network("one");
-    let faults: [(&str, fn(&mut lab::netos::faults::Settings)); 4] = [
+    let faults: [(&str, Fault); 4] = [
         ("refuses a line", |it| it.refuse = ["channel-group", "802.3ad"].map(once).into()),
         ("refuses VLANs", |it| it.refuse = ["vlan"].map(once).into()),
         ("takes three lines and drops", |it| it.partial_session = Some(Partial { lines: 3, then: Then::Drop })),

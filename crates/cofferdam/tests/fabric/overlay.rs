@@ -205,7 +205,7 @@ fn a_network_of_vxlan_is_given_a_vlan_and_gives_it_back() {
     let again = site.bind(&network, 0, 2);
     site.await_active(std::slice::from_ref(&again), PATIENCE);
     assert_eq!((given(&site, &network), maps(&site, 0)), (Some(vlan), [vlan].into()));
-    unbind(&site, &[again.clone()]);
+    unbind(&site, std::slice::from_ref(&again));
     site.await_gone(&[again], PATIENCE);
 
     // The network goes: its VNI is in quarantine too, over another death of the control plane.
