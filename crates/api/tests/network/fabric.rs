@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::baremetal::Node;
+use model::baremetal::{Conductor, ConductorDesired, Node};
 use model::fabric::{Declared, PortUse, Switch, SwitchDesired, SwitchPort};
 use model::net::{Network, VlanId};
 use model::{Id, Kind, Object, Timestamp};
@@ -376,6 +376,16 @@ fn a_switch_port_is_forced_out_of_quarantine_and_that_is_kept() {
         cloud.post(admin, &switches(), leaf("leaf1", 1)).await.expect(201);
         let made = cloud.post(admin, &ports(), json!({"switch_port": {"switch": "leaf1", "port": "p7"}})).await.expect(201);
         let row = id(&made["switch_port"]).to_owned();
+        // Machines are taken by somebody who works on them.
+        let works = ConductorDesired {
+            conductor_group: String::new(),
+            drivers: vec!["redfish".into()],
+            online: true,
+            seen_at: Timestamp::now().plus_seconds(3600),
+            instance: "c1".into(),
+        };
+        let conductor = Object::<Conductor>::new(Id::random(), None, "c1.example", works);
+        world.store.apply(Batch::wishes().create(&conductor)).await.unwrap();
         let machine = json!({"driver": "redfish", "name": "m1"});
         let request = net::http::Request::json(http::Method::POST, cloud.url("/baremetal/v1/nodes"), &machine);
         let request = request.header("x-auth-token", &admin.text).header("x-openstack-ironic-api-version", "1.99");

@@ -111,7 +111,8 @@ impl Names for Cx {
             let parts: Vec<&str> = text.split('/').collect();
             return (parts.len() == 3 && parts.iter().all(|it| it.parse::<u8>().is_ok())).then(|| text.to_owned());
         }
-        full_name(text, &["lag", "vlan", "loopback"])
+        // As the configuration writes it; lists of interfaces leave the blank out.
+        full_name(text, &["lag", "vlan", "loopback"]).map(|it| it.strip_prefix("lag").map_or(it.clone(), |number| format!("lag {number}")))
     }
 }
 
@@ -149,7 +150,7 @@ impl Flavour for Cx {
     }
 
     fn group(&self, number: u32) -> String {
-        format!("lag{number}")
+        format!("lag {number}")
     }
 
     fn prompt(&self, cli: &Cli<Self>) -> String {
@@ -206,7 +207,7 @@ impl Flavour for Cx {
         }
         let group = self.group(u32::from(vlan));
         if what == JOIN && !config.ports.contains_key(&group) {
-            return Err(format!("LAG {group} does not exist."));
+            return Err(format!("LAG {} does not exist.", group.replace(' ', "")));
         }
         if !of_group && what != JOIN {
             let each = ports.iter().filter_map(|it| config.ports.get(it));
@@ -363,16 +364,13 @@ fn set(port: &mut Port, what: Do, vlan: u16, list: &BTreeSet<u16>) {
 }
 
 fn interface(config: &Config, name: &str, port: &Port) -> String {
-    let mut out = match name.strip_prefix("lag") {
-        Some(number) => format!("interface lag {number}\n"),
-        None => format!("interface {name}\n"),
-    };
+    let mut out = format!("interface {name}\n");
     out += if port.up { "    no shutdown\n" } else { "    shutdown\n" };
     if !port.description.is_empty() {
         out += &format!("    description {}\n", port.description);
     }
     if let Some(member) = &port.group {
-        out += &format!("    lag {}\n", member.group.trim_start_matches("lag"));
+        out += &format!("    {}\n", member.group);
     } else if port.routed {
         out += "    routing\n";
     } else {
@@ -404,7 +402,7 @@ fn vlans(config: &Config) -> String {
             let carried = config.carries(name, Cx::RULES);
             config.ports.get(*name).is_some_and(|it| it.group.is_none()) && (carried.untagged == Some(*id) || carried.tagged.contains(id))
         };
-        let ports: Vec<&str> = config.port_names().into_iter().filter(is_in).map(String::as_str).collect();
+        let ports: Vec<String> = config.port_names().into_iter().filter(is_in).map(|it| it.replace(' ', "")).collect();
         let name = if *id == 1 { "DEFAULT_VLAN_1".to_owned() } else { vlan.name.clone().unwrap_or_else(|| format!("VLAN{id}")) };
         let (state, why) = if ports.is_empty() { ("down", "no_member_port") } else { ("up", "ok") };
         out += format!("{} {} {} {} {} {}", pad(id, 5), pad(name, 33), pad(state, 7), pad(why, 23), pad("static", 11), ports.join(","))
@@ -428,7 +426,7 @@ fn brief(config: &Config) -> String {
         let (enabled, state) = if port.up { ("yes", "up") } else { ("no", "down") };
         out += &format!(
             "{} {} {} 1GbT           {} {} {} 1000    {}\n",
-            pad(name, 9),
+            pad(name.replace(' ', ""), 9),
             pad(vlan, 7),
             pad(mode, 6),
             pad(enabled, 7),
