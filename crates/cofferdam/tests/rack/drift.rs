@@ -72,8 +72,12 @@ fn rack_drift() {
     ovs::set_tag(&database, &cable.port, vlans["medical"]);
     repaired();
     say(&format!("repaired {:.2} s after it was moved again", moved.elapsed().as_secs_f64()));
-    let events = database::history(&state_dir, "switch");
-    assert_eq!(events.iter().filter(|(event, _)| event.contains("drift")).count(), 2, "{events:?}");
+    // It is written down after the switch was read back, a moment after it was repaired.
+    wait_for("both drifts are in the history", REPAIRED, || {
+        let events = database::history(&state_dir, "switch");
+        let found = events.iter().filter(|(event, _)| event.contains("drift")).count();
+        if found == 2 { Ok(()) } else { Err(format!("{events:?}")) }
+    });
     wait_for("the port is ACTIVE again", Duration::from_secs(10), || {
         let ports = operator.admin.list(crate::support::api::Service::Network, "/ports");
         let down: Vec<&Value> = ports.iter().filter(|it| it["status"] != "ACTIVE").collect();
