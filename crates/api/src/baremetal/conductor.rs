@@ -1,7 +1,7 @@
 //! `/v1/conductors`: the processes that work on nodes, and which of them answers for a node.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -29,9 +29,10 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(super) struct Alive(Vec<(String, ConductorDesired)>);
 
 impl Alive {
-    fn of(all: Vec<Object<Conductor>>) -> Self {
-        let now = Timestamp::now();
-        let mut alive: Vec<_> = all.into_iter().filter(|it| it.desired.is_alive(now)).map(|it| (it.name, it.desired)).collect();
+    /// Those that are alive by one clock or the other.
+    fn of(all: Vec<Object<Conductor>>, clocks: [Timestamp; 2]) -> Self {
+        let is_alive = |it: &ConductorDesired| clocks.iter().any(|now| it.is_alive(*now));
+        let mut alive: Vec<_> = all.into_iter().filter(|it| is_alive(&it.desired)).map(|it| (it.name, it.desired)).collect();
         alive.sort_by(|a, b| a.0.cmp(&b.0));
         Self(alive)
     }
@@ -80,7 +81,31 @@ impl Alive {
 
 /// What was last read of conductors: it is asked at every request and seldom changes.
 #[derive(Default)]
-pub(crate) struct Cache(RwLock<Option<(Instant, Arc<Alive>)>>);
+pub(crate) struct Cache {
+    known: RwLock<Option<(Instant, Arc<Alive>)>>,
+    steady: Mutex<Option<Steady>>,
+}
+
+/// A clock that does not jump with the wall's: when that is set forward nobody was silent meanwhile, but all that were heard of before
+/// would count as dead until they are heard of again. It follows the wall's after a while.
+#[derive(Clone, Copy)]
+struct Steady {
+    since: Instant,
+    wall: Timestamp,
+}
+
+impl Steady {
+    /// After how long it is set by the wall's clock.
+    const FOLLOWS: Duration = Duration::from_secs(60);
+
+    fn new() -> Self {
+        Self { since: Instant::now(), wall: Timestamp::now() }
+    }
+
+    fn now(self) -> Timestamp {
+        self.wall.plus_millis(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
 
 impl Cache {
     /// The conductors that are alive; read anew at most once a second.
@@ -89,17 +114,23 @@ impl Cache {
     /// The store failed.
     pub(super) async fn alive(&self, store: &Store) -> Result<Arc<Alive>, StoreError> {
         let fresh = |known: &Option<(Instant, Arc<Alive>)>| known.as_ref().filter(|it| it.0.elapsed() < FRESH).map(|it| Arc::clone(&it.1));
-        if let Some(alive) = fresh(&*self.0.read().await) {
+        if let Some(alive) = fresh(&*self.known.read().await) {
             return Ok(alive);
         }
         // Who comes meanwhile waits for what the first reads.
-        let mut known = self.0.write().await;
+        let mut known = self.known.write().await;
         if let Some(alive) = fresh(&known) {
             return Ok(alive);
         }
-        let alive = Arc::new(Alive::of(store.list_few(&Query::new()).await?));
+        let alive = Arc::new(Alive::of(store.list_few(&Query::new()).await?, [Timestamp::now(), self.steady()]));
         *known = Some((Instant::now(), Arc::clone(&alive)));
         Ok(alive)
+    }
+
+    fn steady(&self) -> Timestamp {
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let usable = steady.filter(|it| it.since.elapsed() < Steady::FOLLOWS);
+        steady.insert(usable.unwrap_or_else(Steady::new)).now()
     }
 }
 
@@ -194,4 +225,29 @@ pub(super) async fn show(ask: Ask, Path(name): Path<String>, Parameters(query): 
     let found = ask.app.store.list(&Query::<Conductor>::new().name(&name)).await?.pop();
     let found = found.ok_or_else(|| Failure::not_found("Conductor", &name))?;
     Ok(Json(shown(&ask, &found, |name, _| fields.as_ref().is_none_or(|it| it.contains(&name)))).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_makes_nobody_dead() {
+        let heard = Timestamp::now();
+        let desired = ConductorDesired {
+            conductor_group: String::new(),
+            drivers: vec!["redfish".into()],
+            online: true,
+            seen_at: heard,
+            instance: "c1".into(),
+        };
+        let all = || vec![Object::<Conductor>::new(Id::random(), None, "c1", desired.clone())];
+        let count = |clocks: [i64; 2]| Alive::of(all(), clocks.map(|it| heard.plus_seconds(it))).0.len();
+        assert_eq!(count([3, 3]), 1);
+        assert_eq!(count([900, 3]), 1, "the wall's clock was set forward");
+        assert_eq!(count([-900, 3]), 1, "it was set back");
+        assert_eq!(count([900, 900]), 0, "it was silent");
+        let cache = Cache::default();
+        assert!(cache.steady() <= cache.steady());
+    }
 }

@@ -200,6 +200,8 @@ impl Storm {
                     self.count("release");
                     self.releasing.insert(node, (place, claim, port));
                 } else {
+                    // Its deployment may not have been begun.
+                    self.begin(&node, &port);
                     self.doing[place] = Doing::Deployed { port, claim, seen };
                 }
             }
@@ -257,10 +259,14 @@ impl Storm {
         let body = json!({"port": {"network_id": self.networks[tenant], "name": format!("vif{claim}")}});
         let Some((201, made)) = self.try_call(Method::POST, Service::Network, "/ports", Some(&body)) else { return };
         let port = made["port"]["id"].as_str().unwrap().to_owned();
+        self.book.give(place, tenant, claim);
+        self.begin(&node, &port);
+        self.doing[place] = Doing::Deployed { port, claim, seen: false };
+    }
+
+    fn begin(&mut self, node: &str, port: &str) {
         let vif = json!({"id": port});
         let attached = self.try_call(Method::POST, Service::Baremetal, &format!("/nodes/{node}/vifs"), Some(&vif));
-        self.book.give(place, tenant, claim);
-        self.doing[place] = Doing::Deployed { port: port.clone(), claim, seen: false };
         if attached.is_none_or(|it| it.0 != 204) {
             // It may have been attached all the same: what follows sets it right.
             self.count("attach unclear");
@@ -500,6 +506,8 @@ fn no_port_is_ever_in_a_segment_that_is_not_its_tenants() {
     assert_eq!(report("read-back", &storm, &found, began, steps), 0, "violations");
     let active = storm.counts.get("became ACTIVE").copied().unwrap_or_default();
     assert!(active > steps / 50, "only {active} ports became ACTIVE: the storm proved nothing");
+    let deployed = storm.counts.get("deploy").copied().unwrap_or_default();
+    assert!(deployed > steps / 50, "only {deployed} machines were deployed: they stood still");
     assert!(found.packets.load(Ordering::Relaxed) > 100, "hardly a packet was heard");
 }
 
