@@ -18,6 +18,9 @@ pub trait Kind: Sized + Send + Sync + 'static {
     type Observed: Clone + Debug + Default + Send + Sync + Serialize + DeserializeOwned + 'static;
     /// Columns beside the fixed ones, for filters.
     const COLUMNS: &'static [Column<Self>];
+    /// Those of [`Kind::COLUMNS`] that have no index: nearly all objects have the same few values there, so that one would find too many
+    /// to be of use, and be one more to write.
+    const SCANNED: &'static [&'static str] = &[];
     /// Values of which an object has many, for filters and for knowing who refers to what: a port's addresses, its tags.
     const LINKS: &'static [Link<Self>] = &[];
     /// The resource as which objects of this kind are counted for each project, such as `port`; `None`: they are not counted. Those

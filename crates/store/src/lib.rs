@@ -220,7 +220,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn history(&self, kind: &str, id: &str, limit: u32) -> Result<Vec<HistoryLine>, StoreError> {
         let sql = format!(
-            "SELECT id, at, severity, event, detail FROM history WHERE kind = $1 AND object_id = $2 ORDER BY at DESC, id LIMIT {limit}"
+            "SELECT id, at, severity, event, detail FROM history WHERE kind = $1 AND object_id = $2 ORDER BY at DESC, id DESC LIMIT {limit}"
         );
         let rows = self.backend.query(sql, vec![Val::from(kind), Val::from(id)]).await?;
         Ok(rows.into_iter().map(batch::history_line).collect())

@@ -13,7 +13,7 @@ use crate::query::{self, Query};
 use crate::sql::{Step, Val};
 
 /// The newest schema this binary knows.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 7;
 
 /// The table of a kind.
 pub(crate) fn table<K: Kind>() -> String {
@@ -33,33 +33,48 @@ fn kind_ddl<K: Kind>(text: Dialect) -> Vec<String> {
         format!("CREATE INDEX IF NOT EXISTS {table}_name ON {table} (name)"),
         format!("CREATE INDEX IF NOT EXISTS {table}_created ON {table} (created_at, id)"),
     ];
-    ddl.extend(K::COLUMNS.iter().map(|column| index(&table, column.name, text)));
+    ddl.extend(K::COLUMNS.iter().filter_map(|column| index::<K>(column.name, text)));
     ddl
 }
 
-/// The index of a column.
-fn index(table: &str, column: &str, text: Dialect) -> String {
-    format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column}){}", text.where_set(&format!("c_{column}")))
+/// The index of a column, if it has one.
+fn index<K: Kind>(column: &str, text: Dialect) -> Option<String> {
+    let (table, is_set) = (table::<K>(), text.where_set(&format!("c_{column}")));
+    (!K::SCANNED.contains(&column)).then(|| format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column}){is_set}"))
+}
+
+/// What is taken from pools, under the name that is given.
+fn allocation(table: &str, text: Dialect) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} (pool {text} NOT NULL, value {text} NOT NULL, holder {text} NOT NULL, \
+         quarantined_at BIGINT, PRIMARY KEY (pool, value)){}",
+        text.clustered()
+    )
+}
+
+const ALLOCATION_INDEX: &str = "CREATE INDEX IF NOT EXISTS allocation_holder ON allocation (holder)";
+
+/// The history of all objects, under the name that is given. The lines of an object lie together.
+fn history(table: &str, text: Dialect) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} (id {text} NOT NULL, kind {text} NOT NULL, object_id {text} NOT NULL, \
+         at BIGINT NOT NULL, severity {text} NOT NULL, event {text} NOT NULL, detail {text} NOT NULL, \
+         PRIMARY KEY (kind, object_id, at, id)){}",
+        text.clustered()
+    )
 }
 
 /// All tables, as an empty store gets them.
 fn tables(text: Dialect) -> Vec<String> {
     let mut ddl = vec![
-        format!(
-            "CREATE TABLE IF NOT EXISTS allocation (pool {text} NOT NULL, value {text} NOT NULL, holder {text} NOT NULL, \
-             quarantined_at BIGINT, PRIMARY KEY (pool, value))"
-        ),
-        "CREATE INDEX IF NOT EXISTS allocation_holder ON allocation (holder)".into(),
+        allocation("allocation", text),
+        ALLOCATION_INDEX.into(),
         format!(
             "CREATE TABLE IF NOT EXISTS work (kind {text} NOT NULL, id {text} NOT NULL, due_at BIGINT NOT NULL, wakes BIGINT NOT NULL, \
              worker {text}, lease_until BIGINT NOT NULL, epoch BIGINT NOT NULL, attempts BIGINT NOT NULL, PRIMARY KEY (kind, id))"
         ),
         "CREATE INDEX IF NOT EXISTS work_due ON work (due_at)".into(),
-        format!(
-            "CREATE TABLE IF NOT EXISTS history (id {text} PRIMARY KEY, kind {text} NOT NULL, object_id {text} NOT NULL, \
-             at BIGINT NOT NULL, severity {text} NOT NULL, event {text} NOT NULL, detail {text} NOT NULL)"
-        ),
-        "CREATE INDEX IF NOT EXISTS history_object ON history (kind, object_id, at)".into(),
+        history("history", text),
         format!("CREATE TABLE IF NOT EXISTS setting (key {text} PRIMARY KEY, value {text} NOT NULL)"),
     ];
     ddl.extend(counters(text));
@@ -211,20 +226,33 @@ fn identity_2(text: Dialect) -> Vec<String> {
     .concat()
 }
 
+/// What leads from a version to the next.
+async fn after(version: i64, backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreError> {
+    Ok(match version {
+        1 => from_1(text, backend.if_not_exists()),
+        2 => from_2(backend, text).await?,
+        3 => from_3(backend, text).await?,
+        4 => from_4(backend, text).await?,
+        5 => kinds_6(text),
+        _ => from_6(text),
+    })
+}
+
 /// From version 1: identity grew. The new columns are of what version 1 could not store, so none has a value yet.
 fn from_1(text: Dialect, if_not_exists: &str) -> Vec<String> {
     let mut ddl = counters(text);
     ddl.extend(identity_2(text));
-    for (table, column) in [
-        (table::<identity::Project>(), "parent_id"),
-        (table::<identity::Role>(), "domain_id"),
-        (table::<identity::Assignment>(), "group_id"),
-        (table::<identity::Region>(), "parent_region_id"),
-    ] {
-        ddl.push(format!("ALTER TABLE {table} ADD COLUMN {if_not_exists} c_{column} {text}"));
-        ddl.push(index(&table, column, text));
-    }
+    ddl.extend(column::<identity::Project>("parent_id", text, if_not_exists));
+    ddl.extend(column::<identity::Role>("domain_id", text, if_not_exists));
+    ddl.extend(column::<identity::Assignment>("group_id", text, if_not_exists));
+    ddl.extend(column::<identity::Region>("parent_region_id", text, if_not_exists));
     ddl
+}
+
+/// A column that is new, and its index.
+fn column<K: Kind>(name: &str, text: Dialect, if_not_exists: &str) -> Vec<String> {
+    let add = format!("ALTER TABLE {} ADD COLUMN {if_not_exists} c_{name} {text}", table::<K>());
+    [Some(add), index::<K>(name, text)].into_iter().flatten().collect()
 }
 
 /// From version 2: the network service grew.
@@ -253,15 +281,37 @@ async fn from_4(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreEr
     grown::<fabric::SwitchPort>(backend, text, &["switch", "holder"]).await
 }
 
+/// From version 6: what most writes write has an index less each.
+fn from_6(text: Dialect) -> Vec<String> {
+    let mut ddl: Vec<String> =
+        baremetal::Node::SCANNED.iter().map(|column| format!("DROP INDEX IF EXISTS {}_{column}", table::<baremetal::Node>())).collect();
+    if text.clustered().is_empty() {
+        ddl.push("ALTER TABLE history DROP CONSTRAINT history_pkey, ADD PRIMARY KEY (kind, object_id, at, id)".into());
+        ddl.push("DROP INDEX IF EXISTS history_object".into());
+        return ddl;
+    }
+    // How a table lies cannot be changed: it is made anew.
+    for (name, anew, columns) in [
+        ("allocation", allocation("allocation_7", text), "pool, value, holder, quarantined_at"),
+        ("history", history("history_7", text), "id, kind, object_id, at, severity, event, detail"),
+    ] {
+        ddl.push(anew);
+        ddl.push(format!("INSERT INTO {name}_7 ({columns}) SELECT {columns} FROM {name}"));
+        ddl.push(format!("DROP TABLE {name}"));
+        ddl.push(format!("ALTER TABLE {name}_7 RENAME TO {name}"));
+    }
+    ddl.push(ALLOCATION_INDEX.into());
+    ddl
+}
+
 /// What a kind gets that had these columns, no links and was not counted: the columns that are new, and for the objects that are there
 /// the values of those, their links and their count. What is wanted of them is written anew, as today's types read it.
 async fn grown<K: Kind>(backend: &Backend, text: Dialect, had: &[&str]) -> Result<Vec<String>, StoreError> {
     let table = table::<K>();
     let mut ddl = Vec::new();
     let new = || K::COLUMNS.iter().filter(|column| !had.contains(&column.name));
-    for column in new() {
-        ddl.push(format!("ALTER TABLE {table} ADD COLUMN {} c_{} {text}", backend.if_not_exists(), column.name));
-        ddl.push(index(&table, column.name, text));
+    for it in new() {
+        ddl.extend(column::<K>(it.name, text, backend.if_not_exists()));
     }
     let (sql, params) = Query::<K>::new().with_deleted().render();
     for row in backend.query(sql, params).await? {
@@ -344,14 +394,13 @@ pub(crate) async fn migrate(backend: &Backend) -> Result<(), StoreError> {
         let ddl = match found {
             SCHEMA_VERSION => return Ok(()),
             newer if newer > SCHEMA_VERSION => return Err(StoreError::Newer { found, known: SCHEMA_VERSION }),
-            1 => {
-                let first = from_1(text, backend.if_not_exists());
-                [first, from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat()
+            old @ 1..SCHEMA_VERSION => {
+                let mut ddl = Vec::new();
+                for version in old..SCHEMA_VERSION {
+                    ddl.extend(after(version, backend, text).await?);
+                }
+                ddl
             }
-            2 => [from_2(backend, text).await?, from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat(),
-            3 => [from_3(backend, text).await?, from_4(backend, text).await?, kinds_6(text)].concat(),
-            4 => [from_4(backend, text).await?, kinds_6(text)].concat(),
-            5 => kinds_6(text),
             _ => tables(text),
         };
         // In the same transaction: tables and the version they have never disagree.

@@ -171,80 +171,120 @@ pub struct Marked {
     pub reason: Option<String>,
 }
 
+/// What is as it is at first is not written down: of a machine at rest that is most, and lists read many.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// What is wanted of a [`Node`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeDesired {
     /// Its hardware type: see [`super::hardware::TYPES`].
+    #[serde(skip_serializing_if = "is_default")]
     pub driver: String,
     /// The implementations chosen; an interface that is not named has its type's default.
+    #[serde(skip_serializing_if = "is_default")]
     pub interfaces: BTreeMap<Interface, String>,
     /// How to reach the BMC (`redfish_address`, `redfish_system_id`, `redfish_username`, `redfish_password`) and what to boot
     /// (`deploy_kernel`, `deploy_ramdisk`: image ids).
+    #[serde(skip_serializing_if = "is_default")]
     pub driver_info: Settings,
     /// `cpus`, `memory_mb`, `local_gb`, …
+    #[serde(skip_serializing_if = "is_default")]
     pub properties: Map<String, Value>,
     /// Free for the operator.
+    #[serde(skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,
     /// What to deploy: `image_source` (image id), …
+    #[serde(skip_serializing_if = "is_default")]
     pub instance_info: Settings,
     /// What occupies it, such as a cluster's id.
+    #[serde(skip_serializing_if = "is_default")]
     pub instance_uuid: Option<String>,
     /// Its occupant's name.
+    #[serde(skip_serializing_if = "is_default")]
     pub instance_name: Option<String>,
     /// What flavors ask for.
+    #[serde(skip_serializing_if = "is_default")]
     pub resource_class: Option<String>,
     /// What it can: `CUSTOM_…` and names of the standard list.
+    #[serde(skip_serializing_if = "is_default")]
     pub traits: BTreeSet<String>,
     /// The project that owns it.
+    #[serde(skip_serializing_if = "is_default")]
     pub owner: Option<String>,
     /// The project it is lent to.
+    #[serde(skip_serializing_if = "is_default")]
     pub lessee: Option<String>,
     /// Free text.
+    #[serde(skip_serializing_if = "is_default")]
     pub description: Option<String>,
     /// The enclosure it sits in.
+    #[serde(skip_serializing_if = "is_default")]
     pub chassis_id: Option<Id<Chassis>>,
     /// The node it is part of.
+    #[serde(skip_serializing_if = "is_default")]
     pub parent_node: Option<Id<Node>>,
     /// The group of control planes that may work on it.
+    #[serde(skip_serializing_if = "is_default")]
     pub conductor_group: String,
     /// The group of clients that look after it.
+    #[serde(skip_serializing_if = "is_default")]
     pub shard: Option<String>,
     /// What its ramdisk is told of its network, in the form of `network_data.json`.
+    #[serde(skip_serializing_if = "is_default")]
     pub network_data: Map<String, Value>,
     /// Whether it is cleaned before it is offered; `None`: as the service is set.
+    #[serde(skip_serializing_if = "is_default")]
     pub automated_clean: Option<bool>,
     /// It is never switched off, only restarted.
+    #[serde(skip_serializing_if = "is_default")]
     pub disable_power_off: bool,
     /// Hands off: not deployed, not cleaned.
+    #[serde(skip_serializing_if = "is_default")]
     pub maintenance: bool,
     /// Why.
+    #[serde(skip_serializing_if = "is_default")]
     pub maintenance_reason: Option<String>,
     /// Not to be rebuilt or taken from its tenant.
+    #[serde(skip_serializing_if = "is_default")]
     pub protected: Marked,
     /// Not to be offered again.
+    #[serde(skip_serializing_if = "is_default")]
     pub retired: Marked,
     /// The RAID sets wanted of it (`…/states/raid`).
+    #[serde(skip_serializing_if = "is_default")]
     pub target_raid_config: Map<String, Value>,
     /// Whether its console is wanted.
+    #[serde(skip_serializing_if = "is_default")]
     pub console_enabled: bool,
     /// Grows each time that is changed: an address of the console holds for one time only.
+    #[serde(skip_serializing_if = "is_default")]
     pub console_seq: u64,
     /// The password of the rescue ramdisk, until it was handed over.
+    #[serde(skip_serializing_if = "is_default")]
     pub rescue_password: Option<Secret>,
     /// The tenant ports attached to it (`…/vifs`).
+    #[serde(skip_serializing_if = "is_default")]
     pub vifs: Vec<Id<Port>>,
     /// The image of the config drive, as Ironic takes it, where it is made here and small: base64 of gzip of ISO 9660.
+    #[serde(skip_serializing_if = "is_default")]
     pub configdrive: Option<Secret>,
     /// The config drive that it was given, which lies apart: it may be large.
+    #[serde(skip_serializing_if = "is_default")]
     pub drive: Option<DriveOf>,
     /// The allocation that chose it.
+    #[serde(skip_serializing_if = "is_default")]
     pub allocation_id: Option<Id<Allocation>>,
     /// The last verb asked.
+    #[serde(skip_serializing_if = "is_default")]
     pub request: Option<ProvisionRequest>,
     /// The last power change asked.
+    #[serde(skip_serializing_if = "is_default")]
     pub power_request: Option<PowerRequest>,
     /// The last boot mode asked.
+    #[serde(skip_serializing_if = "is_default")]
     pub boot_mode_request: Option<BootModeRequest>,
 }
 
@@ -318,77 +358,113 @@ impl NodeFault {
 #[serde(default)]
 pub struct NodeObserved {
     /// Where it stands.
+    #[serde(skip_serializing_if = "is_default")]
     pub state: ProvisionState,
     /// Where it is going.
+    #[serde(skip_serializing_if = "is_default")]
     pub target: Option<ProvisionState>,
     /// What is awaited.
+    #[serde(skip_serializing_if = "is_default")]
     pub phase: Phase,
     /// Since when.
+    #[serde(skip_serializing_if = "is_default")]
     pub phase_since: Timestamp,
     /// Why it is awaited, for operators.
+    #[serde(skip_serializing_if = "is_default")]
     pub reason: String,
     /// The verb that began the job.
+    #[serde(skip_serializing_if = "is_default")]
     pub verb: Option<Verb>,
     /// The steps of the job.
+    #[serde(skip_serializing_if = "is_default")]
     pub job: Job,
     /// The `seq` of the last request taken up.
+    #[serde(skip_serializing_if = "is_default")]
     pub handled: u64,
     /// The same for power.
+    #[serde(skip_serializing_if = "is_default")]
     pub handled_power: u64,
     /// The same for boot modes.
+    #[serde(skip_serializing_if = "is_default")]
     pub handled_boot_mode: u64,
     /// When the power change last asked was begun, until it ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub power_began: Option<Timestamp>,
     /// Power as last read.
+    #[serde(skip_serializing_if = "is_default")]
     pub power: Option<PowerState>,
     /// `uefi` or `bios` as last read.
+    #[serde(skip_serializing_if = "is_default")]
     pub boot_mode: Option<String>,
     /// Secure boot as last read.
+    #[serde(skip_serializing_if = "is_default")]
     pub secure_boot: Option<bool>,
     /// How often in a row its power could not be read.
+    #[serde(skip_serializing_if = "is_default")]
     pub power_failures: u32,
     /// `OK`, `Warning`, `Critical` as its BMC says.
+    #[serde(skip_serializing_if = "is_default")]
     pub health: Option<String>,
     /// Why it is in maintenance by itself.
+    #[serde(skip_serializing_if = "is_default")]
     pub fault: Option<NodeFault>,
     /// The last failure.
+    #[serde(skip_serializing_if = "is_default")]
     pub last_error: Option<String>,
     /// When `state` last changed.
+    #[serde(skip_serializing_if = "is_default")]
     pub state_since: Option<Timestamp>,
     /// When it was last inspected: begun.
+    #[serde(skip_serializing_if = "is_default")]
     pub inspection_started_at: Option<Timestamp>,
     /// And ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub inspection_finished_at: Option<Timestamp>,
     /// The RAID sets as last made or read.
+    #[serde(skip_serializing_if = "is_default")]
     pub raid_config: Map<String, Value>,
     /// Where its console is, while it is on; whoever knows this is let in.
+    #[serde(skip_serializing_if = "is_default")]
     pub console: Option<Secret>,
     /// The port on the provisioning network while a ramdisk runs.
+    #[serde(skip_serializing_if = "is_default")]
     pub ramdisk_port: Option<Id<Port>>,
     /// The command the agent was last given.
+    #[serde(skip_serializing_if = "is_default")]
     pub command: Option<AgentCommand>,
     /// The power-on of the ramdisk was given at this moment; sessions older than it are of an earlier boot.
+    #[serde(skip_serializing_if = "is_default")]
     pub booted_at: Option<Timestamp>,
     /// `sha512:…` of the image as read back from the disk in the last deploy.
+    #[serde(skip_serializing_if = "is_default")]
     pub image_verified: Option<String>,
     /// When the agent last proved the disk to be empty.
+    #[serde(skip_serializing_if = "is_default")]
     pub erased_at: Option<Timestamp>,
     /// When its switch ports were last proven isolated on release.
+    #[serde(skip_serializing_if = "is_default")]
     pub isolated_at: Option<Timestamp>,
     /// When its ramdisk last proved by its TPM what it had booted.
+    #[serde(skip_serializing_if = "is_default")]
     pub attested_at: Option<Timestamp>,
     /// The attestation key it proved that with: base64 of its `TPMT_PUBLIC`.
+    #[serde(skip_serializing_if = "is_default")]
     pub attestation_key: Option<String>,
     /// A machine that is never switched off was restarted at this moment, isolated, so that what it ran does not see the provisioning
     /// network.
+    #[serde(skip_serializing_if = "is_default")]
     pub restarted_at: Option<Timestamp>,
     /// How often the ramdisk was booted in this job.
+    #[serde(skip_serializing_if = "is_default")]
     pub boots: u32,
     /// The job failed: the machine is being switched off and unplugged before the failed state is shown.
+    #[serde(skip_serializing_if = "is_default")]
     pub failing: bool,
     /// The job is being given up on request: as `failing`, with no error.
+    #[serde(skip_serializing_if = "is_default")]
     pub aborting: bool,
     /// The host name of the conductor that last took the node a step further.
+    #[serde(skip_serializing_if = "is_default")]
     pub conductor: Option<String>,
 }
 
@@ -455,6 +531,7 @@ impl Kind for Node {
         Column { name: "shard", value: |it| it.desired.shard.clone() },
         Column { name: "allocation_id", value: |it| it.desired.allocation_id.as_ref().map(ToString::to_string) },
     ];
+    const SCANNED: &'static [&'static str] = &["driver", "conductor_group"];
 
     fn has_work(node: &Object<Self>) -> bool {
         let (desired, seen) = (&node.desired, &node.observed);
@@ -468,6 +545,8 @@ impl Kind for Node {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -480,5 +559,20 @@ mod tests {
         seen.power_began = Some(future);
         assert!(seen.not_after(now));
         assert_eq!((seen.phase_since, seen.state_since, seen.power_began), (now, Some(past), Some(now)));
+    }
+
+    /// Of a new machine hardly anything is written, and all of it is read as it was.
+    #[test]
+    fn what_is_as_at_first_is_not_written() {
+        let (mut desired, mut seen) = (NodeDesired { driver: "redfish".into(), ..NodeDesired::default() }, NodeObserved::default());
+        assert_eq!(serde_json::to_value(&desired).unwrap(), json!({"driver": "redfish"}));
+        assert_eq!(serde_json::to_value(&seen).unwrap(), json!({}));
+        desired.extra.insert("nothing".into(), Value::Null);
+        desired.automated_clean = Some(false);
+        desired.protected.on = true;
+        desired.vifs = vec![Id::random()];
+        (seen.secure_boot, seen.phase, seen.state, seen.handled) = (Some(false), Phase::Off, ProvisionState::Active, 1);
+        assert_eq!(serde_json::from_str::<NodeDesired>(&serde_json::to_string(&desired).unwrap()).unwrap(), desired);
+        assert_eq!(serde_json::from_str::<NodeObserved>(&serde_json::to_string(&seen).unwrap()).unwrap(), seen);
     }
 }
