@@ -139,7 +139,7 @@ fn what_is_shown_does_the_same() {
                 type_in(&mut *session, line);
             }
             let lines: Vec<&str> = shown.lines().filter(|it| it.starts_with(case.typed)).collect();
-            assert!(lines.len() > 5, "{}: {shown}", case.os);
+            assert!(!lines.is_empty(), "{}: {shown}", case.os);
             for line in lines {
                 type_in(&mut *session, line);
             }
