@@ -7,6 +7,7 @@
 mod backend;
 mod batch;
 mod count;
+mod own;
 mod pick;
 mod pool;
 mod query;

@@ -9,6 +9,7 @@ use model::{Id, Kind, Object, baremetal, container_infra, fabric, identity, imag
 use crate::StoreError;
 use crate::backend::{Backend, Dialect};
 use crate::batch::{Batch, json, used};
+use crate::own;
 use crate::query::{self, Query};
 use crate::sql::{Step, Val};
 
@@ -43,41 +44,9 @@ fn index<K: Kind>(column: &str, text: Dialect) -> Option<String> {
     (!K::SCANNED.contains(&column)).then(|| format!("CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} (c_{column}){is_set}"))
 }
 
-/// What is taken from pools, under the name that is given.
-fn allocation(table: &str, text: Dialect) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {table} (pool {text} NOT NULL, value {text} NOT NULL, holder {text} NOT NULL, \
-         quarantined_at BIGINT, PRIMARY KEY (pool, value)){}",
-        text.clustered()
-    )
-}
-
-const ALLOCATION_INDEX: &str = "CREATE INDEX IF NOT EXISTS allocation_holder ON allocation (holder)";
-
-/// The history of all objects, under the name that is given. The lines of an object lie together.
-fn history(table: &str, text: Dialect) -> String {
-    format!(
-        "CREATE TABLE IF NOT EXISTS {table} (id {text} NOT NULL, kind {text} NOT NULL, object_id {text} NOT NULL, \
-         at BIGINT NOT NULL, severity {text} NOT NULL, event {text} NOT NULL, detail {text} NOT NULL, \
-         PRIMARY KEY (kind, object_id, at, id)){}",
-        text.clustered()
-    )
-}
-
 /// All tables, as an empty store gets them.
 fn tables(text: Dialect) -> Vec<String> {
-    let mut ddl = vec![
-        allocation("allocation", text),
-        ALLOCATION_INDEX.into(),
-        format!(
-            "CREATE TABLE IF NOT EXISTS work (kind {text} NOT NULL, id {text} NOT NULL, due_at BIGINT NOT NULL, wakes BIGINT NOT NULL, \
-             worker {text}, lease_until BIGINT NOT NULL, epoch BIGINT NOT NULL, attempts BIGINT NOT NULL, PRIMARY KEY (kind, id))"
-        ),
-        "CREATE INDEX IF NOT EXISTS work_due ON work (due_at)".into(),
-        history("history", text),
-        format!("CREATE TABLE IF NOT EXISTS setting (key {text} PRIMARY KEY, value {text} NOT NULL)"),
-    ];
-    ddl.extend(counters(text));
+    let mut ddl: Vec<String> = own::ALL.iter().flat_map(|table| table.ddl(text)).collect();
     ddl.extend(identity_2(text));
     ddl.extend(kind_ddl::<identity::Domain>(text));
     ddl.extend(kind_ddl::<identity::Project>(text));
@@ -100,30 +69,10 @@ fn tables(text: Dialect) -> Vec<String> {
     ddl.extend(kind_ddl::<container_infra::Cluster>(text));
     ddl.extend(kind_ddl::<fabric::Switch>(text));
     ddl.extend(kind_ddl::<fabric::SwitchPort>(text));
-    ddl.extend(pools_and_links(text));
     ddl.extend(network_3(text));
     ddl.extend(kinds_4(text));
     ddl.extend(kinds_6(text));
     ddl
-}
-
-fn counters(text: Dialect) -> Vec<String> {
-    vec![format!("CREATE TABLE IF NOT EXISTS counter (name {text} PRIMARY KEY, value BIGINT NOT NULL)")]
-}
-
-/// What version 2 had not beside new kinds: what is remembered of pools, and values of which an object has many.
-fn pools_and_links(text: Dialect) -> Vec<String> {
-    vec![
-        format!("CREATE TABLE IF NOT EXISTS hole (pool {text} NOT NULL, value {text} NOT NULL, PRIMARY KEY (pool, value))"),
-        format!(
-            "CREATE TABLE IF NOT EXISTS hint (pool {text} NOT NULL, first {text} NOT NULL, upto {text} NOT NULL, PRIMARY KEY (pool, first))"
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS link (kind {text} NOT NULL, name {text} NOT NULL, value {text} NOT NULL, id {text} NOT NULL, \
-             PRIMARY KEY (kind, name, value, id))"
-        ),
-        "CREATE INDEX IF NOT EXISTS link_object ON link (kind, id, name, value)".into(),
-    ]
 }
 
 /// The kinds of the network service that version 2 had not.
@@ -240,7 +189,7 @@ async fn after(version: i64, backend: &Backend, text: Dialect) -> Result<Vec<Str
 
 /// From version 1: identity grew. The new columns are of what version 1 could not store, so none has a value yet.
 fn from_1(text: Dialect, if_not_exists: &str) -> Vec<String> {
-    let mut ddl = counters(text);
+    let mut ddl = own::COUNTER.ddl(text);
     ddl.extend(identity_2(text));
     ddl.extend(column::<identity::Project>("parent_id", text, if_not_exists));
     ddl.extend(column::<identity::Role>("domain_id", text, if_not_exists));
@@ -257,7 +206,7 @@ fn column<K: Kind>(name: &str, text: Dialect, if_not_exists: &str) -> Vec<String
 
 /// From version 2: the network service grew.
 async fn from_2(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreError> {
-    let mut ddl = pools_and_links(text);
+    let mut ddl: Vec<String> = [own::HOLE, own::HINT, own::LINK].iter().flat_map(|table| table.ddl(text)).collect();
     ddl.extend(network_3(text));
     ddl.extend(shared(backend).await?);
     ddl.extend(grown::<net::Network>(backend, text, &[]).await?);
@@ -281,7 +230,7 @@ async fn from_4(backend: &Backend, text: Dialect) -> Result<Vec<String>, StoreEr
     grown::<fabric::SwitchPort>(backend, text, &["switch", "holder"]).await
 }
 
-/// From version 6: what most writes write has an index less each.
+/// From version 6: what most writes write lies in its key, or has an index less.
 fn from_6(text: Dialect) -> Vec<String> {
     let mut ddl: Vec<String> =
         baremetal::Node::SCANNED.iter().map(|column| format!("DROP INDEX IF EXISTS {}_{column}", table::<baremetal::Node>())).collect();
@@ -290,17 +239,7 @@ fn from_6(text: Dialect) -> Vec<String> {
         ddl.push("DROP INDEX IF EXISTS history_object".into());
         return ddl;
     }
-    // How a table lies cannot be changed: it is made anew.
-    for (name, anew, columns) in [
-        ("allocation", allocation("allocation_7", text), "pool, value, holder, quarantined_at"),
-        ("history", history("history_7", text), "id, kind, object_id, at, severity, event, detail"),
-    ] {
-        ddl.push(anew);
-        ddl.push(format!("INSERT INTO {name}_7 ({columns}) SELECT {columns} FROM {name}"));
-        ddl.push(format!("DROP TABLE {name}"));
-        ddl.push(format!("ALTER TABLE {name}_7 RENAME TO {name}"));
-    }
-    ddl.push(ALLOCATION_INDEX.into());
+    ddl.extend(own::ALL.iter().flat_map(|table| table.anew(text)));
     ddl
 }
 

@@ -172,6 +172,8 @@ const TABLES_6: &str = "DROP TABLE history; CREATE TABLE history (id TEXT PRIMAR
      CREATE INDEX history_object ON history (kind, object_id, at); \
      DROP TABLE allocation; CREATE TABLE allocation (pool TEXT NOT NULL, value TEXT NOT NULL, holder TEXT NOT NULL, \
      quarantined_at BIGINT, PRIMARY KEY (pool, value)); CREATE INDEX allocation_holder ON allocation (holder); \
+     DROP TABLE link; CREATE TABLE link (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL, \
+     PRIMARY KEY (kind, name, value, id)); CREATE INDEX link_object ON link (kind, id, name, value); \
      CREATE INDEX r_node_driver ON r_node (c_driver); CREATE INDEX r_node_conductor_group ON r_node (c_conductor_group)";
 
 #[test]
@@ -181,18 +183,20 @@ fn a_store_of_version_6_is_brought_up() {
         create(&world.store, &node).await;
         world.raw(TABLES_6).await;
         let line = |id: &str, at: u32| format!("INSERT INTO history VALUES ('{id}', 'node', '{}', {at}, 'INFO', '{id}', '{{}}')", node.id);
-        let held = "INSERT INTO allocation VALUES ('p', 'a', 'x', NULL); INSERT INTO allocation VALUES ('p', 'b', 'x', 7)";
+        let held = "INSERT INTO allocation VALUES ('p', 'a', 'x', NULL); INSERT INTO allocation VALUES ('p', 'b', 'x', 7); \
+                    INSERT INTO link VALUES ('switch_port', 'vlan', '101', 'leaf1/p1')";
         world.raw(&format!("{}; {}; {held}; UPDATE schema_version SET version = 6", line("l1", 1), line("l2", 2))).await;
         let again = Store::open(&world.url).await.unwrap();
         assert_eq!(world.raw_number("SELECT version FROM schema_version").await, SCHEMA_VERSION);
         let catalog = if world.is_postgres() { "pg_indexes WHERE indexname" } else { "sqlite_master WHERE name" };
-        let left = "('r_node_driver', 'r_node_conductor_group', 'history_object', 'history_7', 'allocation_7')";
+        let left = "('r_node_driver', 'r_node_conductor_group', 'history_object', 'history_anew', 'allocation_anew')";
         assert_eq!(world.raw_number(&format!("SELECT COUNT(*) FROM {catalog} IN {left}")).await, 0);
         assert_eq!(world.raw_number(&format!("SELECT COUNT(*) FROM {catalog} = 'allocation_holder'")).await, 1);
         let lines = again.history("node", node.id.as_str(), 10).await.unwrap();
         assert_eq!(lines.iter().map(|it| (it.event.as_str(), it.at.0)).collect::<Vec<_>>(), [("l2", 2), ("l1", 1)]);
         assert_eq!(world.raw_number("SELECT COUNT(*) FROM allocation WHERE holder = 'x'").await, 2);
         assert_eq!(world.raw_number("SELECT quarantined_at FROM allocation WHERE value = 'b'").await, 7);
+        assert_eq!(again.linked_values::<fabric::SwitchPort>("vlan").await.unwrap(), ["101"]);
         let taken = again.apply(store::Batch::wishes().hold("p", "a", "y")).await.unwrap_err();
         assert!(matches!(taken, StoreError::Taken { .. }), "{taken:?}");
         again.apply(store::Batch::wishes().hold("p", "c", "y").history(&node.id, store::Severity::Info, "l3", &json!({}))).await.unwrap();
