@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use model::baremetal::{
     Allocation, BaremetalPort, Interface, Node, NodeDesired, NodeInventory, Portgroup, ProvisionState, VolumeConnector, VolumeTarget,
     is_busy, shown_state,
@@ -30,14 +30,15 @@ use crate::page::Parameters;
 /// Allocation pool of node names.
 pub(super) const NAME_POOL: &str = "node-name";
 
-/// The node as the caller may see it; `everything`: it may see all of every node.
-pub(super) fn shown_to(ask: &Ask, node: &Object<Node>, wanted: &Wanted, everything: bool) -> Value {
+/// The node as the caller may see it, as JSON; `everything`: it may see all of every node.
+pub(super) fn shown_to(ask: &Ask, node: &Object<Node>, wanted: &Wanted, everything: bool) -> Vec<u8> {
     let may = |rule: &str| everything || access::may(ask, rule, node);
     node_fields::show(&Shown { node, may: &may, minor: ask.minor, conductors: &ask.conductors }, wanted, &ask.base)
 }
 
-pub(super) fn shown(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Value {
-    shown_to(ask, node, wanted, false)
+fn shown(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], shown_to(ask, node, wanted, false)).into_response()
 }
 
 pub(super) async fn show(ask: Ask, Path(ident): Path<String>, Parameters(query): Parameters) -> Result<Response, Failure> {
@@ -46,7 +47,7 @@ pub(super) async fn show(ask: Ask, Path(ident): Path<String>, Parameters(query):
         return Err(Failure::BadRequest(format!("Unexpected arguments: {other}")));
     }
     let wanted = wanted(&ask, &query, Wanted::All)?;
-    Ok(Json(shown(&ask, &node, &wanted)).into_response())
+    Ok(shown(&ask, &node, &wanted))
 }
 
 /// A complaint about a value, in a body of that kind.
@@ -111,7 +112,7 @@ pub(super) async fn create(ask: Ask, Json(body): Json<Value>) -> Result<Response
     let batch = woken(batch.create(&node).history(&node.id, Severity::Info, "enrolled", &detail), &node);
     ask.app.store.apply(batch).await.map_err(|error| taken(error, &node))?;
     let location = format!("{}/v1/nodes/{}", ask.base, node.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown(&ask, &node, &Wanted::All))).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown(&ask, &node, &Wanted::All)).into_response())
 }
 
 /// Whether a new node's body has the members it may have, of the types they are of.
@@ -282,7 +283,7 @@ pub(super) async fn update(
         match ask.app.store.apply(batch).await {
             Ok(()) => {
                 let fresh = access::node(&ask, after.id.as_str()).await?;
-                return Ok(Json(shown(&ask, &fresh, &Wanted::All)).into_response());
+                return Ok(shown(&ask, &fresh, &Wanted::All));
             }
             Err(StoreError::Stale { .. }) => {}
             Err(error) => return Err(taken(error, &after)),

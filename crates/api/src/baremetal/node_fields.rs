@@ -3,7 +3,8 @@
 use model::baremetal::{Interface, Node, PlannedStep, ProvisionState, StepState, shown_state};
 use model::secret::Settings;
 use model::{Id, Object, Timestamp};
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 pub(super) use super::access::valid_uuid;
@@ -259,21 +260,29 @@ fn internal(node: &Object<Node>) -> Value {
 }
 
 /// The node as shown: the fields asked for, or the usual ones, with links.
-pub(super) fn show(shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Value {
-    let mut out = Map::new();
-    let fields = FIELDS.iter().filter(|field| field.since <= shown.minor && wanted.includes(field.name, field.brief));
-    for field in fields {
-        out.insert(field.name.to_owned(), (field.show)(shown));
+pub(super) fn show(shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    // Keys are texts and nothing of it is an outside writer: writing cannot fail.
+    let written = written(&mut serde_json::Serializer::new(&mut out), shown, wanted, base);
+    debug_assert!(written.is_ok());
+    out
+}
+
+/// Writes the members one by one: a tree of them all would be most of what showing a node costs.
+fn written<S: Serializer>(to: S, shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Result<S::Ok, S::Error> {
+    let mut out = to.serialize_map(None)?;
+    for field in FIELDS.iter().filter(|field| field.since <= shown.minor && wanted.includes(field.name, field.brief)) {
+        out.serialize_entry(field.name, &(field.show)(shown))?;
     }
     let id = &shown.node.id;
     // Whichever fields are asked for, links are always given.
-    out.insert("links".into(), links(base, &format!("nodes/{id}")));
+    out.serialize_entry("links", &Link::two(base, &format!("nodes/{id}")))?;
     for (name, since) in BESIDE {
         if shown.minor >= Minor(*since) && wanted.includes(name, false) {
-            out.insert((*name).into(), links(base, &format!("nodes/{id}/{name}")));
+            out.serialize_entry(name, &Link::two(base, &format!("nodes/{id}/{name}")))?;
         }
     }
-    Value::Object(out)
+    out.end()
 }
 
 /// A node in a list that asks for no fields, as [`show`] shows it, but without a tree of values: such lists are long and asked often.
@@ -301,15 +310,18 @@ struct Link {
     rel: &'static str,
 }
 
+impl Link {
+    fn two(base: &str, path: &str) -> [Self; 2] {
+        [Self { href: format!("{base}/v1/{path}"), rel: "self" }, Self { href: format!("{base}/{path}"), rel: "bookmark" }]
+    }
+}
+
 impl<'a> Brief<'a> {
     fn of(node: &'a Object<Node>, minor: Minor, base: &str) -> Self {
         let uuid = node.id.as_str();
         Self {
             instance_uuid: node.desired.instance_uuid.as_deref(),
-            links: [
-                Link { href: format!("{base}/v1/nodes/{uuid}"), rel: "self" },
-                Link { href: format!("{base}/nodes/{uuid}"), rel: "bookmark" },
-            ],
+            links: Link::two(base, &format!("nodes/{uuid}")),
             maintenance: node.desired.maintenance,
             name: (minor >= Minor(5)).then(|| Some(node.name.as_str()).filter(|it| !it.is_empty())),
             power_state: node.observed.power.map(|power| power.as_str()),
@@ -339,7 +351,7 @@ impl Wanted {
 
 /// The two links every resource has.
 pub(super) fn links(base: &str, path: &str) -> Value {
-    json!([{"href": format!("{base}/v1/{path}"), "rel": "self"}, {"href": format!("{base}/{path}"), "rel": "bookmark"}])
+    json!(Link::two(base, path))
 }
 
 /// A new object's id from the body, or a fresh one.
@@ -359,6 +371,10 @@ mod tests {
 
     use super::*;
     use crate::baremetal::versions::RANGE;
+
+    fn show(shown: &Shown<'_>, wanted: &Wanted, base: &str) -> Value {
+        serde_json::from_slice(&super::show(shown, wanted, base)).unwrap()
+    }
 
     fn node() -> Object<Node> {
         let desired: NodeDesired = serde_json::from_value(json!({

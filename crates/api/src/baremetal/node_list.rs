@@ -159,13 +159,13 @@ async fn listing(ask: &Ask, query: &Params, usual: Wanted, path: &str, chassis: 
     let next = nodes.last().filter(|_| full).map(|last| next(ask, path, query, &wanted, limit, &last.id));
     // Whatever the brief form shows, who sees the node may see.
     let everything = wanted == Wanted::Brief || access::may_any(ask, "baremetal:node:get:filter_threshold");
-    if everything {
+    let items: Vec<Arc<[u8]>> = if everything {
         let view = view(ask, &wanted);
-        let items: Vec<Arc<[u8]>> = nodes.iter().map(|it| it.view(&view, |node| rendered(ask, node, &wanted))).collect();
-        return Ok(page::spliced("nodes", &items, next));
-    }
-    let items: Vec<Value> = nodes.iter().map(|it| node::shown(ask, it, &wanted)).collect();
-    Ok(page::answer("nodes", items, next))
+        nodes.iter().map(|it| it.view(&view, |node| rendered(ask, node, &wanted))).collect()
+    } else {
+        nodes.iter().map(|it| node::shown_to(ask, it, &wanted, false).into()).collect()
+    };
+    Ok(page::spliced("nodes", &items, next))
 }
 
 /// The name of what [`rendered`] makes of nodes: all that its outcome depends on but the node.
@@ -185,7 +185,7 @@ fn view(ask: &Ask, wanted: &Wanted) -> Arc<str> {
 fn rendered(ask: &Ask, node: &Object<Node>, wanted: &Wanted) -> Vec<u8> {
     match wanted {
         Wanted::Brief => node_fields::brief(node, ask.minor, &ask.base),
-        wanted => node::shown_to(ask, node, wanted, true).to_string().into_bytes(),
+        wanted => node::shown_to(ask, node, wanted, true),
     }
 }
 
