@@ -16,27 +16,6 @@ use crate::support::say;
 const VNI: u32 = 5001;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What an operator has set up before VLANs can be mapped to VXLAN networks.
-fn prepared(os: &str) -> &'static [&'static str] {
-    match os {
-        "arista_eos" => &["enable", "configure", "interface Vxlan1", "vxlan source-interface Loopback0", "router bgp 65001", "end"],
-        "cisco_nxos" => &[
-            "configure terminal",
-            "nv overlay evpn",
-            "feature nv overlay",
-            "feature vn-segment-vlan-based",
-            "feature bgp",
-            "router bgp 65001",
-            "interface nve1",
-            "no shutdown",
-            "host-reachability protocol bgp",
-            "source-interface loopback0",
-            "end",
-        ],
-        _ => &[],
-    }
-}
-
 /// A control plane; switches are declared by its API.
 fn start() -> Site {
     let config = format!("[network]\nvxlan_ids = \"{VNI}:{VNI}\"\n");
@@ -51,7 +30,7 @@ fn add(site: &mut Site, os: &str, overlay: bool) {
         Simulator::start(Spec { hostname: name(nth), host_key: HostKey::Shared, ..Spec::new(os, 5) }).unwrap()
     };
     // What the simulator does not know of it means nothing to it.
-    switch.type_lines(prepared(os).iter().copied());
+    switch.prepare_overlay();
     let mut names: Vec<String> = switch.device().running().port_names().into_iter().cloned().collect();
     let uplink = names.pop().unwrap();
     site.ports.push(names);

@@ -119,7 +119,7 @@ impl Rig {
 
     /// The operator has made the switch ready for VXLAN networks.
     pub fn prepare_overlay(&self) {
-        for (line, answer) in overlay_lines(self.kind.os).iter().zip(self.sim.type_lines(overlay_lines(self.kind.os).iter().copied())) {
+        for (line, answer) in self.sim.prepare_overlay() {
             println!("{line}: {answer}");
         }
     }
@@ -332,38 +332,4 @@ pub fn operators_trunk(kind: Kind, port: &mut Port, allowed: impl IntoIterator<I
     port.mode = Mode::Trunk;
     port.allowed = lab::netos::device::Allowed::Only(allowed.into_iter().collect());
     port.description = "to the spine".to_owned();
-}
-
-/// What an operator has set up before VLANs can be mapped to VXLAN networks.
-fn overlay_lines(os: &str) -> &'static [&'static str] {
-    match os {
-        "arista_eos" => &["enable", "configure", "interface Vxlan1", "vxlan source-interface Loopback0", "router bgp 65001", "end"],
-        "cisco_nxos" => &[
-            "configure terminal",
-            "nv overlay evpn",
-            "feature nv overlay",
-            "feature vn-segment-vlan-based",
-            "feature bgp",
-            "router bgp 65001",
-            "interface nve1",
-            "no shutdown",
-            "host-reachability protocol bgp",
-            "source-interface loopback0",
-            "end",
-        ],
-        "juniper_junos" => &[
-            "configure",
-            "set switch-options vtep-source-interface lo0.0",
-            "set switch-options route-distinguisher 10.0.0.1:1",
-            "set switch-options vrf-target target:65001:1",
-            "set protocols evpn encapsulation vxlan",
-            "set protocols evpn extended-vni-list all",
-            "commit and-quit",
-        ],
-        "sonic" => &["sudo config vxlan add vtep 10.0.0.1", "sudo config vxlan evpn_nvo add nvo vtep"],
-        "cumulus_nvue" => {
-            &["nv set nve vxlan enable on", "nv set nve vxlan source address 10.0.0.1", "nv config apply -y", "nv config save"]
-        }
-        _ => &[],
-    }
 }

@@ -12,6 +12,7 @@ pub mod gnmi;
 mod netconf;
 mod openconfig;
 pub mod os;
+mod overlay;
 pub mod plane;
 #[cfg(test)]
 mod server_tests;
@@ -233,6 +234,12 @@ impl Simulator {
         let login = os::Login { user: "console".to_owned(), enable_password: None, privileged: true };
         let mut session = self.os.login(&self.device, &login);
         lines.into_iter().map(|it| session.line(it)).map(|it| it.text + &it.error).collect()
+    }
+
+    /// The operator makes it ready for VXLAN networks, as far as it has them: what is typed, with what the switch printed after each line.
+    pub fn prepare_overlay(&self) -> Vec<(&'static str, String)> {
+        let lines = overlay::lines(self.os.name());
+        lines.iter().copied().zip(self.type_lines(lines.iter().copied())).collect()
     }
 
     /// Stops it: no more connections, all open ones closed.
