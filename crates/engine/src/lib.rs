@@ -28,6 +28,8 @@ mod power;
 mod provisioning;
 mod runtime;
 mod switch;
+#[cfg(test)]
+mod testing;
 
 pub use baremetal_config::{BaremetalConfig, RackPower};
 pub use config::{AccessConfig, EdgeConfig, EngineConfig, FabricConfig, FabricSwitch, ProvisioningConfig, VlanRange};

@@ -278,13 +278,17 @@ async fn let_go(cx: &Cx, held: &[Object<SwitchPort>], keep: &BTreeSet<Id<SwitchP
             it.desired.turn(PortUse::Isolated);
             cx.store.apply(cx.wake_for(cx.facts().want(&it), &before, &it).await?).await?;
         } else if (it.proof().is_some() || it.is_forced()) && !has_members(&it, held) {
-            let read_at = it.proof().map(|proof| proof.read_at.iso_micros());
-            tracing::info!(switch.name = %it.desired.switch, switch.port = it.desired.port, read_at, "isolation proven; the port is let go");
-            it.desired.holder = None;
-            if it.proof().is_some() {
+            let (switch, port) = (&it.desired.switch, &it.desired.port);
+            if let Some(proof) = it.proof() {
+                let read_at = proof.read_at.iso_micros();
+                tracing::info!(switch.name = %switch, switch.port = port, read_at, "isolation proven; the port is let go");
                 // The word is not needed any more; it must not stand in for a proof that ends later.
                 it.desired.forced = None;
+            } else {
+                let by = it.desired.forced.as_ref().map(|word| word.by.as_str());
+                tracing::warn!(switch.name = %switch, switch.port = port, user.id = by, "isolation not proven; an operator's word lets the port go");
             }
+            it.desired.holder = None;
             cx.store.apply(cx.facts().want(&it).wake(&it.desired.switch)).await?;
         } else {
             none_left = false;

@@ -264,9 +264,12 @@ async fn forced_port(ask: &Ask, row: &Object<SwitchPort>, word: &Forced, detail:
     let mut batch = Batch::wishes().want(&row).history(&row.id, Severity::Warning, FORCED, detail);
     let Some(holder) = &row.desired.holder else { return Ok(batch) };
     batch = batch.wake(holder);
-    // The machine whose isolation is not proven has it in its history too.
+    // The machine whose isolation is not proven has it in its history too. One that is being released has unbound the port by then; it is
+    // attached to it until the end.
     let port: Option<Object<Port>> = ask.app.store.get(holder).await?;
-    if let Some(node) = port.and_then(|it| Id::<Node>::parse(&it.desired.binding.host_id))
+    let attached = ask.app.store.allocation("vif", holder.as_str()).await?.map(|it| it.holder);
+    let bound = port.map(|it| it.desired.binding.host_id).filter(|it| !it.is_empty());
+    if let Some(node) = bound.or(attached).and_then(|it| Id::<Node>::parse(&it))
         && ask.app.store.get(&node).await?.is_some()
     {
         let event = format!("isolation of {}/{} forced by an operator, not proven", row.desired.switch, row.desired.port);

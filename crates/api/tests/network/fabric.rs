@@ -439,6 +439,16 @@ fn a_switch_port_is_forced_out_of_quarantine_and_that_is_kept() {
         }
         let lines = world.store.history(Node::NAME, &node, 10).await.unwrap();
         assert!(lines[0].event.contains("leaf1/p7 forced by an operator, not proven"), "{lines:?}");
+
+        // A machine that is being released has unbound the port before; its history has the line all the same.
+        let made = cloud.post(admin, &ports(), json!({"switch_port": {"switch": "leaf1", "port": "p8"}})).await.expect(201);
+        let row = id(&made["switch_port"]).to_owned();
+        let port = cloud.port(admin, &network, json!({"binding:vnic_type": "baremetal"})).await.expect(201)["port"].take();
+        world.store.apply(Batch::wishes().hold("vif", id(&port), &node)).await.unwrap();
+        hold(world, &row, id(&port), PortUse::Isolated).await;
+        cloud.put(admin, &format!("{}/{row}/force", quarantine()), json!({"quarantine": {"reason": reason}})).await.expect(200);
+        let lines = world.store.history(Node::NAME, &node, 10).await.unwrap();
+        assert!(lines[0].event.contains("leaf1/p8 forced by an operator, not proven"), "{lines:?}");
     });
 }
 

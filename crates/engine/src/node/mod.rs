@@ -6,6 +6,7 @@
 
 mod agent;
 mod children;
+mod isolation;
 mod limits;
 mod plan;
 mod power;

@@ -17,14 +17,15 @@ use net::Netns;
 use serde_json::{Map, Value, json};
 use store::{Batch, Claim, Outcome, Query, Store};
 
+use crate::BaremetalConfig;
 use crate::baremetal_config::RackPower;
 use crate::outside::{Agent, Outside};
 use crate::runtime::{Cx, Fault, Next, Shared};
-use crate::{AccessConfig, BaremetalConfig, EngineConfig, FabricConfig};
 
 mod children;
 mod drives;
 mod never_off;
+mod release;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -240,34 +241,11 @@ struct Rig {
 impl Rig {
     async fn new(change: impl FnOnce(&mut BaremetalConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("db").display());
         let script = Script::default();
         let mut baremetal = BaremetalConfig { api_url: Some("http://192.0.2.1:5000".into()), ..BaremetalConfig::default() };
         change(&mut baremetal);
-        let config = EngineConfig {
-            unseal: Arc::new(|_| None),
-            fabric: FabricConfig::default(),
-            edge: None,
-            provisioning: None,
-            baremetal,
-            access: AccessConfig::default(),
-            console: crate::ConsoleConfig::default(),
-            image_dir: dir.path().to_owned(),
-        };
-        let shared = Shared {
-            store: Store::open(&url).await.unwrap(),
-            images: crate::image_cache::ImageCache::new(&config.image_dir),
-            access: crate::access::Access::new(config.access.listen),
-            switches: crate::switch::Registry::new(&config.fabric, Arc::clone(&config.unseal)).unwrap(),
-            in_use: crate::switch::Remembered::default(),
-            config,
-            outside: Box::new(script.clone()),
-            metrics: Arc::default(),
-            consoles: crate::console::Consoles::default(),
-            conductor: crate::conductor::Registered::alone(),
-            large_drives: Arc::new(tokio::sync::Semaphore::new(super::LARGE_DRIVES)),
-        };
-        Self { shared: Arc::new(shared), script, _dir: dir }
+        let shared = crate::testing::shared(dir.path(), baremetal, Box::new(script.clone())).await;
+        Self { shared, script, _dir: dir }
     }
 
     fn store(&self) -> &Store {

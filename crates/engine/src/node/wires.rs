@@ -8,67 +8,24 @@ use model::baremetal::{
     BaremetalPort, Interface, NodeInventory, Phase, Place, Portgroup, PowerState, ProvisionRequest, ProvisionState, TENANT_VIF, Verb,
     bond_properties, places,
 };
-use model::fabric::{self, Switch, SwitchPort};
-use model::net::{Binding, LocalLink, Port, PortStatus, ip_key};
+use model::fabric::Switch;
+use model::net::{Binding, Port, PortStatus, ip_key};
 use model::{Id, Object, Timestamp};
 use serde_json::json;
-use store::{Query, Severity};
+use store::Query;
 
+use super::isolation::Isolation;
 use super::{FAILING_LIMIT, Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
-use crate::switch::names;
 use crate::{edge, inspection, provisioning};
 
 /// How long a machine that was told to restart may still run what it ran, in seconds.
 const RESTARTED: f64 = 10.0;
 
 impl Machine<'_> {
-    /// The cable ends of the machine, each with its switch.
-    async fn cables(&self) -> Result<Vec<(Object<Switch>, LocalLink)>, Fault> {
-        let switches = self.cx.store.list(&Query::<Switch>::new()).await?;
-        let mut out = Vec::new();
-        for card in &self.cards {
-            let Some(link) = &card.desired.local_link_connection else { continue };
-            let switch = fabric::find_switch(&switches, link)
-                .ok_or_else(|| Fault::Outside(format!("no switch of ours is at the other end of {}", card.desired.address)))?;
-            out.push((switch.clone(), link.clone()));
-        }
-        Ok(out)
-    }
-
     /// Its cards that act as one.
     async fn groups(&self) -> Result<Vec<Object<Portgroup>>, Fault> {
         Ok(self.cx.store.list(&Query::<Portgroup>::new().column("node_id", [self.node.id.to_string()])).await?)
-    }
-
-    /// Whether every switch port of the machine is held by nobody and was read back as isolated: the moment of the oldest proof, else
-    /// what is awaited. Of a machine whose network nobody manages there is nothing to prove.
-    pub(super) async fn isolation(&self) -> Result<Result<Timestamp, String>, Fault> {
-        let mut oldest = Timestamp::now();
-        if !self.is_wired() {
-            return Ok(Ok(oldest));
-        }
-        // What it still holds counts, whatever cards it has by now: one may have been deleted or re-cabled since.
-        let holders = self.node.desired.vifs.iter().map(ToString::to_string).chain([self.ramdisk_port_id().to_string()]);
-        if let Some(row) = self.cx.store.list(&Query::<SwitchPort>::new().column("holder", holders)).await?.first() {
-            let (port, switch) = (&row.desired.port, &row.desired.switch);
-            return Ok(Err(format!("{port} of {switch} is held until it is read back as isolated")));
-        }
-        for (switch, link) in self.cables().await? {
-            let id = names::row_of(&switch, &link.port_id);
-            let row = match self.cx.store.get::<SwitchPort>(&id).await? {
-                Some(row) => row,
-                None => {
-                    crate::port::adopt(self.cx, &switch.id, &names::name(&switch, &link.port_id)).await?;
-                    return Ok(Err(format!("{} of {} is being read for the first time", link.port_id, switch.id)));
-                }
-            };
-            if !row.is_free() {
-                return Ok(Err(format!("{} of {} is in quarantine until it is read back as isolated", link.port_id, switch.id)));
-            }
-            oldest = row.proof().map_or(oldest, |proof| proof.read_at.min(oldest));
-        }
-        Ok(Ok(oldest))
     }
 
     /// The machine is off and nobody's: first the power, then every port it had, then the proof.
@@ -87,19 +44,19 @@ impl Machine<'_> {
         self.drop_ramdisk_port().await?;
         match self.isolation().await? {
             Err(reason) => self.wait(&reason, WAIT).await,
-            Ok(proven) if deleting => self.release_instance(proven).await,
-            Ok(_) => {
+            Ok(isolation) if deleting => self.release_instance(&isolation).await,
+            Ok(isolation) => {
                 self.cx.store.apply(provisioning::free(self.cx.facts(), &self.node.id)).await?;
                 self.node.observed.ramdisk_port = None;
                 let tenants = matches!(self.node.observed.state, ProvisionState::Unrescuing)
                     || (self.node.observed.state == ProvisionState::Servicing && self.node.observed.job.steps.is_empty());
-                self.phase(if tenants { Phase::Tenant } else { Phase::Before }, "off and isolated").await
+                self.phase(if tenants { Phase::Tenant } else { Phase::Before }, &format!("off and {}", isolation.called())).await
             }
         }
     }
 
     /// The tenant has nothing of the machine any more: what it was told to run and who had it are forgotten, then it is erased.
-    async fn release_instance(mut self, proven: Timestamp) -> Look {
+    async fn release_instance(mut self, isolation: &Isolation) -> Look {
         let clean = ProvisionRequest { verb: Verb::Provide, ..ProvisionRequest::default() };
         let planned = self.plan(ProvisionState::Cleaning, &clean).await?;
         let wired = self.is_wired();
@@ -124,7 +81,7 @@ impl Machine<'_> {
             Err(why) => Some(why),
         };
         if wired {
-            seen.isolated_at = Some(proven);
+            seen.isolated_at = isolation.proven_at();
         }
         let allocation = match allocation {
             Some(id) => self.cx.store.get(&id).await?,
@@ -144,15 +101,14 @@ impl Machine<'_> {
             self.node.observed.failing = true;
             self.node.observed.last_error = Some(why);
         }
-        let reason = if wired { "isolated; to be erased" } else { "to be erased" };
-        self.go_with(ProvisionState::Cleaning, first, reason, |mut batch| {
+        let reason = if wired { format!("{}; to be erased", isolation.called()) } else { "to be erased".to_owned() };
+        self.go_with(ProvisionState::Cleaning, first, &reason, |mut batch| {
             if let Some(drive) = &drive {
                 batch = batch.remove(&drive.row());
             }
             if wired {
-                let proof = json!({"read_at": proven.iso_micros()});
-                let event = format!("isolation proven at {} by read-back", proven.iso_micros());
-                batch = batch.history(&id, Severity::Info, &event, &proof);
+                let (severity, event, detail) = isolation.line();
+                batch = batch.history(&id, severity, &event, &detail);
             }
             for vif in &vifs {
                 batch = batch.free("vif", vif.as_str()).wake(vif);
@@ -192,7 +148,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn ramdisk_port_id(&self) -> Id<Port> {
+    pub(super) fn ramdisk_port_id(&self) -> Id<Port> {
         Id::derived(&format!("ramdisk-port/{}", self.node.id))
     }
 
@@ -317,9 +273,10 @@ impl Machine<'_> {
         for vif in self.node.desired.vifs.clone().iter().filter(|_| ends) {
             self.unbind(vif).await?;
         }
-        if let Err(reason) = self.isolation().await? {
-            return self.wait(&reason, WAIT).await;
-        }
+        let isolation = match self.isolation().await? {
+            Ok(isolation) => isolation,
+            Err(reason) => return self.wait(&reason, WAIT).await,
+        };
         if let Some(session) = self.session().await? {
             self.cx.store.apply(self.cx.facts().remove(&session)).await?;
         }
@@ -332,8 +289,8 @@ impl Machine<'_> {
         }
         match seen.state {
             ProvisionState::Cleaning => {
-                let reason = if self.is_wired() { "erased, isolated, offered" } else { "cleaned" };
-                self.finish(reason).await
+                let reason = if self.is_wired() { format!("erased, {}, offered", isolation.called()) } else { "cleaned".to_owned() };
+                self.finish(&reason).await
             }
             ProvisionState::Inspecting => self.finish("inspected").await,
             _ => self.phase(Phase::Tenant, "off the provisioning network").await,

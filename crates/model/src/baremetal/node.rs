@@ -441,7 +441,8 @@ pub struct NodeObserved {
     /// When the agent last proved the disk to be empty.
     #[serde(skip_serializing_if = "is_default")]
     pub erased_at: Option<Timestamp>,
-    /// When its switch ports were last proven isolated on release.
+    /// When its switch ports were read back as isolated on its last release: the oldest of those readings. None if an operator's word
+    /// stood in for one of them.
     #[serde(skip_serializing_if = "is_default")]
     pub isolated_at: Option<Timestamp>,
     /// When its ramdisk last proved by its TPM what it had booted.

@@ -1,0 +1,37 @@
+//! What tests of reconcilers begin with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use store::Store;
+
+use crate::outside::Outside;
+use crate::runtime::Shared;
+use crate::{AccessConfig, BaremetalConfig, EngineConfig, FabricConfig};
+
+/// What the workers of a control plane share that keeps its things in this directory; nobody works.
+pub(crate) async fn shared(dir: &Path, baremetal: BaremetalConfig, outside: Box<dyn Outside>) -> Arc<Shared> {
+    let config = EngineConfig {
+        unseal: Arc::new(|_| None),
+        fabric: FabricConfig::default(),
+        edge: None,
+        provisioning: None,
+        baremetal,
+        access: AccessConfig::default(),
+        console: crate::ConsoleConfig::default(),
+        image_dir: dir.to_owned(),
+    };
+    Arc::new(Shared {
+        store: Store::open(&format!("sqlite:{}", dir.join("db").display())).await.unwrap(),
+        images: crate::image_cache::ImageCache::new(&config.image_dir),
+        access: crate::access::Access::new(config.access.listen),
+        switches: crate::switch::Registry::new(&config.fabric, Arc::clone(&config.unseal)).unwrap(),
+        in_use: crate::switch::Remembered::default(),
+        config,
+        outside,
+        metrics: Arc::default(),
+        consoles: crate::console::Consoles::default(),
+        conductor: crate::conductor::Registered::alone(),
+        large_drives: Arc::new(tokio::sync::Semaphore::new(crate::node::LARGE_DRIVES)),
+    })
+}
