@@ -320,10 +320,24 @@ pub struct SwitchPortObserved {
     pub note: String,
     /// The generation of `desired` of which it was proven last that it is so: one that is and is not so now was changed by somebody else.
     pub proven: i64,
-    /// Why the switch does not take what is wanted, if it does not; it is not asked again until that changes or some time passed.
+    /// Why the switch does not take what is wanted, if it does not; it is not asked again until that or the switch changes, an operator
+    /// turns to it, or some time passed.
     pub refused: String,
-    /// When it was refused.
+    /// When it was refused; `None` once it is to be asked again.
     pub refused_at: Option<Timestamp>,
+    /// What the switch was like when it refused, as a number that another state does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_of: Option<u64>,
+    /// How often in a row it refused that.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refusals: u32,
+    /// How often operators had turned to the switch by then.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refused_asked: i64,
+}
+
+fn is_none<T: Default + PartialEq>(it: &T) -> bool {
+    *it == T::default()
 }
 
 /// One switch port with the facts a decision needs.
@@ -405,6 +419,11 @@ impl crate::Object<SwitchPort> {
 /// The pool in which the names of a switch's groups of links of ours are held; the holder of one is the switch port of that name.
 pub fn lag_pool(switch: &Id<Switch>) -> String {
     format!("lag:{switch}")
+}
+
+/// The counter of how often operators asked for the switch to be read.
+pub fn reads_asked(switch: &Id<Switch>) -> String {
+    format!("reads-asked:{switch}")
 }
 
 /// Finds the switch a cable end names: by `switch_info` = name, else by `switch_id`.

@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::routing::{get, put as on_put};
 use axum::{Json, Router};
 use http::StatusCode;
-use model::fabric::{Declared, PortUse, Switch, SwitchPort};
+use model::fabric::{Declared, PortUse, Switch, SwitchPort, reads_asked};
 use model::net::VlanId;
 use model::{Kind, Timestamp};
 use serde_json::{Value, json};
@@ -33,13 +33,13 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/cofferdam/switch-ports/{id}/history", get(history::<SwitchPort>))
 }
 
-/// PUT …/switches/{id}/read: has the engine read the switch as soon as it can.
+/// PUT …/switches/{id}/read: has the engine read the switch as soon as it can, and ask it again for what it refused.
 async fn read(ask: Ask, Path(id): Path<String>, body: Bytes) -> Result<(StatusCode, Json<Value>), Failure> {
     if !body.is_empty() {
         return Err(Failure::BadRequest("A request to read a switch has no body".into()));
     }
     let switch = permitted::<Switch>(&ask, &id, "read_switch").await?;
-    ask.app.store.apply(Batch::wishes().wake(&switch.id)).await?;
+    ask.app.store.apply(Batch::wishes().bump(&reads_asked(&switch.id)).wake(&switch.id)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"switch": {"id": switch.id, "read_at": moment(switch.observed.read_at)}}))))
 }
 

@@ -10,7 +10,7 @@ use model::{Object, Timestamp};
 use serde_json::json;
 use store::{Batch, Facts, Query, Severity, StoreError};
 
-use super::{Found, render};
+use super::{Found, refusals, render};
 use crate::runtime::{Cx, Fault, Look, Next};
 
 /// Counts changes of what switch ports are to be: what is remembered of a smaller count is out of date.
@@ -269,6 +269,9 @@ async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<()
     }
     let as_wanted = it.seen.as_ref() == Some(&fresh.desired.wanted);
     let seen = &mut fresh.observed;
+    if as_wanted || seen.generation != fresh.generation {
+        refusals::forget(seen);
+    }
     seen.seen.clone_from(&it.seen);
     seen.note.clone_from(&it.note);
     seen.generation = fresh.generation;
@@ -276,8 +279,6 @@ async fn write_row(cx: &Cx, row: &Object<SwitchPort>, it: &Reading) -> Result<()
     seen.reading = it.reading;
     if as_wanted {
         seen.proven = fresh.generation;
-        seen.refused.clear();
-        seen.refused_at = None;
     }
     let mut batch = cx.facts().observe(&fresh);
     if let Some(holder) = &fresh.desired.holder {
@@ -313,6 +314,7 @@ pub(super) async fn distrust(cx: &Cx, switch: &Object<Switch>, rows: &[Object<Sw
         row.observed.seen = None;
         row.observed.read_at = None;
         row.observed.note = "its switch was declared otherwise and not read since".into();
+        refusals::forget(&mut row.observed);
         batch = batch.observe(&row);
         if let Some(holder) = &row.desired.holder {
             batch = batch.wake(holder);

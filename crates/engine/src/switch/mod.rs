@@ -7,9 +7,12 @@
 mod breaker;
 mod ledger;
 pub(crate) mod names;
+mod refusals;
 mod registry;
 mod render;
 mod split;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -79,7 +82,8 @@ fn gather(switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Option<Durati
 async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
     let footing = cx.switches.footing(&switch, cx.settle().max(driver.lingers()));
     let in_use = ledger::in_use(cx).await?;
-    let site = render::Site::new(cx, &switch, &in_use);
+    let asked = if refusals::has_any(rows) { refusals::asked(cx, &switch).await? } else { 0 };
+    let site = render::Site::new(cx, &switch, &in_use, asked);
     let mut wanted = render::render(&site, rows);
     if !driver.facts().has_vni {
         // What it cannot do must not keep it from all else; the ports that need it wait, and say for what.
@@ -102,7 +106,7 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
             render::leave_alone(&mut wanted, &left_alone);
         }
         if switch.desired.read_only || !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
-            let found = Found { before: None, seen, began, took: None, drift, left_alone, footing };
+            let found = Found { before: None, seen, began, took: None, drift, left_alone, footing, refused: false };
             return conclude(cx, switch, driver, rows, &wanted, found).await;
         }
     }
@@ -112,7 +116,8 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
         Ok(ensured) => {
             let drift = ledger::drift(rows, &ensured.before);
             let took = ensured.committed.then(|| clock.elapsed());
-            let found = Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, footing };
+            let found =
+                Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, footing, refused: false };
             conclude(cx, switch, driver, rows, &wanted, found).await
         }
         Err(SwitchError::Rejected { reason, .. }) => {
@@ -142,6 +147,8 @@ struct Found {
     left_alone: Vec<ledger::Drift>,
     /// Whether what was read will last.
     footing: Footing,
+    /// Whether it refused some port in this look.
+    refused: bool,
 }
 
 /// Writes down that a change is under way: whoever finds that later knows that it may have been broken off.
@@ -174,6 +181,7 @@ async fn conclude(
     cx.trust_commits(rows).await?;
     ledger::record(cx, rows, wanted, &found, reading).await?;
     ledger::forget_edge_ports(cx, cx.is_edge(&switch), rows, &found.seen).await?;
+    let again = if found.refused || refusals::has_any(rows) { refusals::follow(cx, &switch, &found.seen).await? } else { None };
     if found.took.is_some() {
         let set: Vec<String> =
             found.before.iter().flat_map(|before| differs(wanted, before, &driver.facts())).map(|it| it.to_string()).take(SHOWN).collect();
@@ -221,6 +229,7 @@ async fn conclude(
     };
     cx.switches.answered(&fresh, found.footing);
     let next = if found.footing.is_settled { next } else { next.min(cx.settle()) };
+    let next = again.map_or(next, |again| next.min(again));
     let remapped = |vlan: &VlanId| before.vnis.get(vlan) != fresh.observed.vnis.get(vlan);
     let concerned = rows.iter().filter(|row| row.desired.wanted.vlans().iter().any(remapped)).filter_map(|row| row.desired.holder.as_ref());
     let batch = concerned.fold(cx.facts().observe(&fresh), |batch, holder| batch.wake(holder));

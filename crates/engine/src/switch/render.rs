@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use drivers::switch::{
     Difference, Facts, LagProtocol, MARK, Managed, PortMode, PortWanted, SeenMode, SwitchSeen, SwitchWanted, VlanWanted, differs,
 };
+use model::Object;
 use model::fabric::{PortUse, Switch, SwitchPort};
 use model::net::VlanId;
-use model::{Object, Timestamp};
 
 use super::ledger::{Drift, InUse};
+use super::refusals;
 use crate::runtime::Cx;
-
-/// For how long a port is left out of what a switch is asked for after it was refused there.
-const REFUSED_SECONDS: f64 = 60.0;
 
 /// What decides on a switch beside its own rows.
 pub(super) struct Site<'a> {
@@ -21,17 +19,19 @@ pub(super) struct Site<'a> {
     in_use: &'a InUse,
     managed: Managed,
     is_edge: bool,
+    /// See [`refusals::asked`].
+    asked: i64,
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(cx: &Cx, switch: &'a Object<Switch>, in_use: &'a InUse) -> Self {
+    pub(super) fn new(cx: &Cx, switch: &'a Object<Switch>, in_use: &'a InUse, asked: i64) -> Self {
         let range = cx.config.fabric.vlan_range;
         let mut also: BTreeSet<VlanId> = [cx.config.fabric.isolation_vlan].into();
         also.extend(cx.config.provisioning.as_ref().map(|it| it.vlan));
         also.extend(&in_use.held);
         also.extend(&in_use.wanted);
         let managed = Managed { range: Some((range.first, range.last)), also };
-        Self { switch, in_use, managed, is_edge: cx.is_edge(switch) }
+        Self { switch, in_use, managed, is_edge: cx.is_edge(switch), asked }
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn render(site: &Site<'_>, rows: &[Object<SwitchPort>]) -> SwitchWant
             }
             out.lags.insert(port.clone(), if has_lacp { LagProtocol::Lacp } else { LagProtocol::Static });
         }
-        if was_refused(row) {
+        if refusals::is_left_out(row, site.asked) {
             continue;
         }
         let description = if switch.desired.describe { description(row) } else { String::new() };
@@ -104,13 +104,6 @@ fn description(row: &Object<SwitchPort>) -> String {
     }
 }
 
-fn was_refused(row: &Object<SwitchPort>) -> bool {
-    let seen = &row.observed;
-    // One that was refused in the future was refused before the clock was set back.
-    let recently = seen.refused_at.is_some_and(|at| (0.0..REFUSED_SECONDS).contains(&Timestamp::now().seconds_since(at)));
-    recently && !seen.refused.is_empty() && seen.generation == row.generation
-}
-
 /// A port of this host's own switch that nobody holds any more and that was proven isolated: it may go. A port that was only just
 /// taken under our care is not one; it has never been read.
 pub(super) fn is_left_over(row: &Object<SwitchPort>) -> bool {
@@ -151,8 +144,8 @@ pub(super) fn in_the_way(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<String
 
 #[cfg(test)]
 mod tests {
-    use model::Id;
     use model::fabric::{SwitchDesired, SwitchPortDesired};
+    use model::{Id, Timestamp};
 
     use super::*;
 
@@ -176,7 +169,7 @@ mod tests {
     fn uplinks_carry_exactly_what_is_wanted_anywhere() {
         let leaf = leaf();
         let in_use = InUse { wanted: [vlan(100), vlan(101)].into(), isolation: Some(vlan(4094)), ..InUse::default() };
-        let site = Site { switch: &leaf, in_use: &in_use, managed: Managed::default(), is_edge: false };
+        let site = Site { switch: &leaf, in_use: &in_use, managed: Managed::default(), is_edge: false, asked: 0 };
         let rows = [row("leaf1", "p1", PortUse::Access(vlan(100))), row("leaf1", "p2", PortUse::Isolated)];
         let wanted = render(&site, &rows);
         assert_eq!(wanted.uplinks["up"], [vlan(100), vlan(101)].into());
@@ -190,21 +183,10 @@ mod tests {
     fn a_port_of_the_ledger_is_no_uplink_whatever_is_declared() {
         let leaf = leaf();
         let in_use = InUse { wanted: [vlan(100), vlan(101)].into(), ..InUse::default() };
-        let site = Site { switch: &leaf, in_use: &in_use, managed: Managed::default(), is_edge: false };
+        let site = Site { switch: &leaf, in_use: &in_use, managed: Managed::default(), is_edge: false, asked: 0 };
         let wanted = render(&site, &[row("leaf1", "up", PortUse::Access(vlan(100)))]);
         assert_eq!(wanted.ports["up"].mode, PortMode::Access(vlan(100)));
         assert!(wanted.uplinks.is_empty());
-    }
-
-    #[test]
-    fn what_was_refused_is_asked_for_again_after_a_while_or_when_the_clock_was_set_back() {
-        let mut it = row("leaf1", "p1", PortUse::Isolated);
-        it.observed.refused = "% Invalid input".into();
-        it.observed.generation = it.generation;
-        for (seconds, is_left_out) in [(-5, true), (-61, false), (900, false)] {
-            it.observed.refused_at = Some(Timestamp::now().plus_seconds(seconds));
-            assert_eq!(was_refused(&it), is_left_out, "{seconds} s from now");
-        }
     }
 
     #[test]

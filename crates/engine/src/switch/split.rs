@@ -5,11 +5,10 @@ use std::time::Duration;
 use drivers::switch::{Switch as Driver, SwitchError, SwitchWanted, differs};
 use model::fabric::{Switch, SwitchPort};
 use model::{Object, Timestamp};
-use store::StoreError;
 use tokio::time::Instant;
 
-use super::{Footing, Found, breaker, conclude, ledger, names};
-use crate::runtime::{Cx, Fault, Look};
+use super::{Footing, Found, breaker, conclude, ledger, names, refusals};
+use crate::runtime::{Cx, Look};
 
 /// How long may be searched in one look; what was not tried by then is tried in the next.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,6 +29,8 @@ pub(super) async fn without_the_refused(
         Ok(seen) => seen,
         Err(error) => return breaker::failed(cx, switch, &error).await,
     };
+    // An operator who turns to the switch from here on does so after what is tried now.
+    let asked = refusals::asked(cx, &switch).await?;
     let drift = ledger::drift(rows, &seen);
     let differing: Vec<String> =
         names(&differs(&wanted, &seen, &driver.facts())).into_iter().filter(|it| wanted.ports.contains_key(it)).collect();
@@ -80,7 +81,7 @@ pub(super) async fn without_the_refused(
     }
     for (port, why) in &refused {
         tracing::warn!(switch.name = %switch.id, switch.port = port, why, "the switch does not take what is wanted of this port");
-        note(cx, rows, port, why).await?;
+        refusals::note(cx, rows, port, why, asked).await?;
     }
     // What was read after the last part that was taken may be older than a refused part, half of which may be in force: read anew.
     let began = if refused.is_empty() {
@@ -93,19 +94,6 @@ pub(super) async fn without_the_refused(
         };
         began
     };
-    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), footing };
+    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), footing, refused: !refused.is_empty() };
     conclude(cx, switch, driver, rows, &wanted, found).await
-}
-
-async fn note(cx: &Cx, rows: &[Object<SwitchPort>], port: &str, why: &str) -> Result<(), Fault> {
-    let Some(row) = rows.iter().find(|row| row.desired.port == port) else { return Ok(()) };
-    let Some(mut fresh) = cx.store.get(&row.id).await?.filter(|it| it.generation == row.generation) else { return Ok(()) };
-    fresh.observed.refused = why.to_owned();
-    fresh.observed.refused_at = Some(Timestamp::now());
-    fresh.observed.generation = fresh.generation;
-    fresh.observed.seen = None;
-    match cx.store.apply(cx.facts().observe(&fresh)).await {
-        Ok(()) | Err(StoreError::Stale { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

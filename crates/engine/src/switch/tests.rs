@@ -1,0 +1,202 @@
+//! Looks at a switch of paper: what is asked of it, how often, and what is believed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use drivers::Fut;
+use drivers::switch::plan::{Change, plan};
+use drivers::switch::{Ensured, Facts, IsolatesBy, PortSeen, VlanSeen};
+use model::Id;
+use model::fabric::{Declared, PortUse, SwitchDesired, reads_asked};
+use store::{Batch, Claim};
+
+use super::*;
+use crate::BaremetalConfig;
+use crate::outside::World;
+use crate::runtime::Shared;
+
+const FACTS: Facts = Facts { isolates_by: IsolatesBy::Shutdown, declares_vlans: true, has_vni: false, has_lags: true, saves: true };
+
+fn vlan(id: u16) -> VlanId {
+    VlanId::new(id).unwrap()
+}
+
+/// Does what it is asked for, except with some ports.
+#[derive(Default)]
+struct Paper(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    seen: SwitchSeen,
+    refuses: BTreeSet<String>,
+    /// How often something was asked for that it refuses.
+    refused: u32,
+    saves: u32,
+}
+
+impl Paper {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn carries(&self, port: &str, id: u16) {
+        self.state().seen.ports.insert(port.into(), PortSeen::from(SeenMode::Known(PortMode::Access(vlan(id)))));
+    }
+
+    fn declares(&self, id: u16, name: Option<&str>) {
+        let entry = VlanSeen { name: name.map(str::to_owned), running: true, saved: true, ..VlanSeen::default() };
+        self.state().seen.vlans.insert(vlan(id), entry);
+    }
+}
+
+impl Driver for Paper {
+    fn facts(&self) -> Facts {
+        FACTS
+    }
+
+    fn observe(&self) -> Fut<'_, Result<SwitchSeen, SwitchError>> {
+        Box::pin(async { Ok(self.state().seen.clone()) })
+    }
+
+    fn ensure<'a>(&'a self, wanted: &'a SwitchWanted) -> Fut<'a, Result<Ensured, SwitchError>> {
+        Box::pin(async move {
+            let mut it = self.state();
+            let before = it.seen.clone();
+            let plan = plan(wanted, &before, &FACTS, vlan(4094)).unwrap();
+            for change in &plan.changes {
+                if let Change::SetPort { port, .. } = change
+                    && it.refuses.contains(port)
+                {
+                    it.refused += 1;
+                    return Err(SwitchError::Rejected { switch: "leaf1".into(), reason: format!("{port}: no") });
+                }
+            }
+            for change in &plan.changes {
+                match change {
+                    Change::SetPort { port, mode, .. } => {
+                        it.seen.ports.insert(port.clone(), PortSeen::from(SeenMode::Known(mode.clone())));
+                    }
+                    Change::AddVlan { vlan, name } => {
+                        let entry = VlanSeen { name: Some(name.clone()), running: true, saved: true, ..VlanSeen::default() };
+                        it.seen.vlans.insert(*vlan, entry);
+                    }
+                    Change::RemoveVlan { vlan, .. } => drop(it.seen.vlans.remove(vlan)),
+                    _ => {}
+                }
+            }
+            it.saves += u32::from(plan.save);
+            Ok(Ensured { before, after: it.seen.clone(), committed: !plan.is_empty() })
+        })
+    }
+}
+
+/// A switch of the ledger.
+struct Desk {
+    cx: Cx,
+    switch: Id<Switch>,
+    paper: Paper,
+    _dir: tempfile::TempDir,
+}
+
+impl Desk {
+    async fn new(driver: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let shared: Arc<Shared> = crate::testing::shared(dir.path(), BaremetalConfig::default(), Box::new(World)).await;
+        let switch = Id::parse("leaf1").unwrap();
+        let desired = SwitchDesired { declared: Declared::Api, driver: driver.into(), ..SwitchDesired::default() };
+        shared.store.apply(Batch::wishes().create(&Object::new(switch.clone(), None, "leaf1", desired)).wake(&switch)).await.unwrap();
+        let claim: Claim = shared.store.claim("w", Duration::from_secs(600)).await.unwrap().unwrap();
+        Self { cx: Cx { shared, claim }, switch, paper: Paper::default(), _dir: dir }
+    }
+
+    async fn take(&self, port: &str, change: impl FnOnce(&mut Object<SwitchPort>)) -> Id<SwitchPort> {
+        let mut row = crate::port::isolated(&self.switch, port);
+        change(&mut row);
+        self.cx.store.apply(Batch::wishes().create(&row)).await.unwrap();
+        row.id
+    }
+
+    async fn switch(&self) -> Object<Switch> {
+        self.cx.store.get(&self.switch).await.unwrap().unwrap()
+    }
+
+    async fn rows(&self) -> Vec<Object<SwitchPort>> {
+        self.cx.store.list(&Query::<SwitchPort>::new().column("switch", [self.switch.to_string()])).await.unwrap()
+    }
+
+    async fn row(&self, id: &Id<SwitchPort>) -> Object<SwitchPort> {
+        self.cx.store.get(id).await.unwrap().unwrap()
+    }
+
+    /// Has the port refused that much longer ago.
+    async fn age(&self, id: &Id<SwitchPort>, seconds: i64) {
+        let mut row = self.row(id).await;
+        row.observed.refused_at = row.observed.refused_at.map(|it| it.plus_seconds(-seconds));
+        self.cx.store.apply(self.cx.facts().observe(&row)).await.unwrap();
+    }
+
+    /// One look; when the next is to be, and how often it asked in vain.
+    async fn look(&self) -> (Duration, u32) {
+        let before = self.paper.state().refused;
+        let Ok(Next::Again(next)) = look(&self.cx, self.switch().await, &self.paper, &self.rows().await).await else {
+            panic!("a look that ends otherwise")
+        };
+        (next, self.paper.state().refused - before)
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_asked_for_when_something_changed_but_not_all_the_time() {
+    let desk = Desk::new("cisco_nxos").await;
+    let port = desk.take("p1", |_| {}).await;
+    let other = desk.take("p2", |_| {}).await;
+    desk.paper.declares(100, Some("cofferdam-100"));
+    desk.paper.carries("p1", 100);
+    desk.paper.carries("p2", 100);
+    desk.paper.state().refuses.insert("p1".into());
+    assert!(desk.look().await.1 > 0);
+    assert!(desk.row(&other).await.is_free(), "the others get theirs");
+    let (next, asked) = desk.look().await;
+    assert!(asked == 0 && next > Duration::from_secs(20), "nothing changed: {next:?}");
+    assert!(desk.row(&port).await.observed.note.contains("the switch refused it"));
+
+    // The switch is otherwise: at once, and if it refuses again, a little later each time.
+    desk.age(&port, 2).await;
+    assert_eq!(desk.look().await.1, 0, "it is the same as it was");
+    desk.paper.carries("p9", 7);
+    assert_eq!(desk.look().await, (Duration::ZERO, 0));
+    assert!(desk.look().await.1 > 0, "asked again");
+    assert_eq!(desk.row(&port).await.observed.refusals, 2);
+    for nth in 0..10 {
+        desk.paper.carries("p9", 10 + nth);
+        let (next, asked) = desk.look().await;
+        assert!(asked == 0 && next > Duration::ZERO && next <= Duration::from_secs(2), "{nth}: {asked} times, next in {next:?}");
+    }
+    // Whatever happens on a switch that refuses for ever, it is asked once a minute in the end.
+    let mut tries = 0;
+    for nth in 0..240_u16 {
+        desk.paper.carries("p9", 10 + nth % 50);
+        desk.age(&port, 1).await;
+        tries += u32::from(desk.look().await.1 > 0);
+    }
+    assert!((4..=9).contains(&tries), "{tries} tries in four minutes");
+
+    // An operator is not kept waiting.
+    desk.cx.store.apply(Batch::wishes().bump(&reads_asked(&desk.switch))).await.unwrap();
+    assert!(desk.look().await.1 > 0);
+    assert_eq!(desk.look().await.1, 0, "once");
+    // Nor is another wish.
+    let mut row = desk.row(&port).await;
+    row.desired.turn(PortUse::Access(vlan(100)));
+    desk.paper.carries("p1", 101);
+    desk.cx.store.apply(Batch::wishes().want(&row)).await.unwrap();
+    assert!(desk.look().await.1 > 0);
+    assert_eq!(desk.row(&port).await.observed.refusals, 1, "that is another refusal");
+    assert_eq!(desk.look().await.1, 0);
+
+    desk.paper.state().refuses.clear();
+    desk.cx.store.apply(Batch::wishes().bump(&reads_asked(&desk.switch))).await.unwrap();
+    desk.look().await;
+    let row = desk.row(&port).await;
+    assert!(row.proof().is_some() && row.observed.refused.is_empty() && row.observed.refusals == 0, "{:?}", row.observed);
+}
