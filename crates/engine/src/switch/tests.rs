@@ -7,7 +7,7 @@ use drivers::Fut;
 use drivers::switch::plan::{Change, plan};
 use drivers::switch::{Ensured, Facts, IsolatesBy, PortSeen, VlanSeen};
 use model::Id;
-use model::fabric::{Declared, PortUse, SwitchDesired, reads_asked};
+use model::fabric::{Declared, Forced, PortUse, SwitchDesired, SwitchPortDesired, reads_asked};
 use store::{Batch, Claim};
 
 use super::*;
@@ -199,4 +199,52 @@ async fn what_was_refused_is_asked_for_when_something_changed_but_not_all_the_ti
     desk.look().await;
     let row = desk.row(&port).await;
     assert!(row.proof().is_some() && row.observed.refused.is_empty() && row.observed.refusals == 0, "{:?}", row.observed);
+}
+
+#[tokio::test]
+async fn a_renamed_port_keeps_what_is_noted_of_it_and_no_void_word() {
+    let desk = Desk::new("cisco_nxos").await;
+    let word = Forced { by: "me".into(), reason: "seen with own eyes".into(), at: Timestamp::now() };
+    let since = Timestamp::now().plus_seconds(-500);
+    let freed = desk.take("eth1/1", |it| it.desired.forced = Some(word.clone())).await;
+    // This one was read later than the word was given.
+    desk.take("eth1/2", |it| {
+        it.desired.forced = Some(word.clone());
+        it.observed.seen = Some(PortUse::Isolated);
+        it.observed.generation = it.generation;
+        it.observed.proven = it.generation;
+        it.observed.read_at = Some(Timestamp::now());
+    })
+    .await;
+    desk.take("eth1/3", |it| {
+        it.desired.since = since;
+        it.desired.wanted = PortUse::Access(vlan(100));
+        it.desired.holder = Some(Id::random());
+        it.created_at = since;
+    })
+    .await;
+    desk.take("Ethernet1/4", |_| {}).await;
+    let mut switch = desk.switch().await;
+    for (port, text) in [("eth1/1", "rack 3"), ("eth1/2", "old"), ("Ethernet1/2", "new"), ("Ethernet1/4", "as it was"), ("eth1/9", "spare")]
+    {
+        switch.desired.notes.insert(port.into(), text.into());
+    }
+    desk.cx.store.apply(Batch::wishes().want(&switch)).await.unwrap();
+    let mut rounds = 0;
+    while names::rename_one(&desk.cx, &desk.switch().await, &desk.rows().await).await.unwrap() {
+        rounds += 1;
+        assert!(rounds < 10, "it does not end");
+    }
+    let notes = desk.switch().await.desired.notes;
+    let expected = [("1/1", "rack 3"), ("1/2", "new; old"), ("1/4", "as it was"), ("1/9", "spare")];
+    assert_eq!(notes, expected.map(|(port, text)| (format!("Ethernet{port}"), text.to_owned())).into());
+    let row = async |port: &str| desk.row(&SwitchPortDesired::id_of(&desk.switch, port)).await;
+    assert!(row("Ethernet1/1").await.is_free(), "the operator's word goes on");
+    let void = row("Ethernet1/2").await;
+    assert!(!void.is_free() && void.desired.forced.is_none(), "a void word must not come to life again: {void:?}");
+    let held = row("Ethernet1/3").await;
+    assert_eq!((held.desired.since, held.created_at), (since, since));
+    assert!(held.desired.holder.is_some() && held.desired.wanted == PortUse::Access(vlan(100)));
+    let lines = desk.cx.store.history("switch_port", SwitchPortDesired::id_of(&desk.switch, "Ethernet1/1").as_str(), 9).await.unwrap();
+    assert_eq!(lines[0].detail["history_of"], freed.as_str(), "{lines:?}");
 }
