@@ -22,7 +22,7 @@ use model::net::VlanId;
 use crate::Fut;
 pub use wanted::{
     Difference, Facts, IsolatesBy, LagProtocol, LagSeen, MARK, Managed, PortMode, PortSeen, PortWanted, SeenMode, SwitchSeen, SwitchWanted,
-    VlanSeen, VlanWanted, Vni, differs,
+    VlanSeen, VlanWanted, Vni, differs, others_port,
 };
 
 /// Where a switch is and how it is spoken to. `Debug` shows no secret.

@@ -6,9 +6,6 @@ use model::net::VlanId;
 
 use super::wanted::{Difference, Facts, LagProtocol, PortMode, SeenMode, SwitchSeen, SwitchWanted, Vni, differs};
 
-/// As many VLANs as a port that carries them all has at least, its native one apart.
-const ALL_VLANS: usize = 4093;
-
 /// One thing to do on a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -186,9 +183,7 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
     };
     let changes = [&isolate, &let_go, &close, &open];
     let goes_on = |vlan: VlanId| {
-        // One that carries all VLANs names none.
-        let names = |mode: &PortMode| mode.vlans().len() < ALL_VLANS && mode.vlans().contains(&vlan);
-        let carries = |it: &SeenMode| matches!(it, SeenMode::Known(mode) if names(mode));
+        let carries = |it: &SeenMode| matches!(it, SeenMode::Known(mode) if mode.names(vlan));
         let carried = seen.ports.iter().filter(|(_, it)| carries(&it.mode));
         carried.into_iter().any(|(port, _)| !changes.iter().any(|list| list.iter().any(|change| is_left(change, vlan, port))))
     };
@@ -281,5 +276,28 @@ mod tests {
         let plan = plan(&wanted, &with_group(&["p1"]), &FACTS, vlan(4094)).unwrap();
         assert!(plan.changes.iter().all(|it| !matches!(it, Change::Uplink { .. } | Change::SetPort { .. })), "{plan:?}");
         assert!(plan.impossible.iter().any(|it| it.contains("Po24")), "{plan:?}");
+    }
+
+    #[test]
+    fn a_vlan_that_somebody_else_uses_is_saved_once_and_then_left_alone() {
+        use crate::switch::wanted::{Managed, VlanSeen};
+        let managed = Managed { range: Some((vlan(100), vlan(199))), ..Managed::default() };
+        let wanted = SwitchWanted { managed, ..SwitchWanted::default() };
+        let carries = |vlan| PortSeen::from(SeenMode::Known(PortMode::Access(vlan)));
+        for name in [None, Some("cofferdam-0123".to_owned())] {
+            let mut seen = SwitchSeen::default();
+            seen.vlans.insert(vlan(120), VlanSeen { name, running: true, saved: false, ..VlanSeen::default() });
+            seen.ports.insert("p9".into(), carries(vlan(120)));
+            let of = |wanted: &SwitchWanted, seen: &SwitchSeen| plan(wanted, seen, &FACTS, vlan(4094)).unwrap();
+            assert_eq!(of(&wanted, &seen), Plan { save: true, ..Plan::default() });
+            seen.vlans.get_mut(&vlan(120)).unwrap().saved = true;
+            assert_eq!(of(&wanted, &seen), Plan::default());
+            assert_eq!(differs(&wanted, &seen, &FACTS), []);
+
+            // When nobody uses it any more, it goes.
+            seen.ports.clear();
+            let plan = of(&wanted, &seen);
+            assert!(plan.save && matches!(plan.changes[..], [Change::RemoveVlan { .. }]), "{plan:?}");
+        }
     }
 }

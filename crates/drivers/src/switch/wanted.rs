@@ -8,6 +8,9 @@ use model::net::VlanId;
 /// What the names and descriptions begin with that Cofferdam gives to things on a switch. What bears another name is not ours.
 pub const MARK: &str = "cofferdam";
 
+/// As many VLANs as a port that carries them all has at least, its native one apart.
+const ALL_VLANS: usize = 4093;
+
 /// A VXLAN network identifier, 1 to 16777215 (RFC 7348 section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vni(u32);
@@ -77,6 +80,12 @@ impl PortMode {
             Self::Access(vlan) => [*vlan].into(),
             Self::Trunk { native, tagged } => native.iter().chain(tagged).copied().collect(),
         }
+    }
+
+    /// Whether frames of this port are in the VLAN because somebody said so. A port that carries all VLANs names none.
+    pub fn names(&self, vlan: VlanId) -> bool {
+        let vlans = self.vlans();
+        vlans.len() < ALL_VLANS && vlans.contains(&vlan)
     }
 }
 
@@ -381,6 +390,13 @@ pub fn differs(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts) -> Vec<D
     out
 }
 
+/// A port that carries the VLAN by its number and about which nothing is wanted: as long as there is one, the VLAN cannot be taken away.
+pub fn others_port<'a>(wanted: &SwitchWanted, seen: &'a SwitchSeen, vlan: VlanId) -> Option<&'a str> {
+    let is_free = |port: &String| !wanted.ports.contains_key(port) && !wanted.uplinks.contains_key(port) && !wanted.remove.contains(port);
+    let carries = |it: &PortSeen| matches!(&it.mode, SeenMode::Known(mode) if mode.names(vlan));
+    seen.ports.iter().find(|(port, it)| is_free(port) && carries(it)).map(|(port, _)| port.as_str())
+}
+
 fn vlans_differ(wanted: &SwitchWanted, seen: &SwitchSeen, out: &mut Vec<Difference>) {
     for (vlan, it) in &wanted.vlans {
         let found = seen.vlans.get(vlan);
@@ -395,6 +411,11 @@ fn vlans_differ(wanted: &SwitchWanted, seen: &SwitchSeen, out: &mut Vec<Differen
     }
     for (vlan, found) in &seen.vlans {
         if wanted.managed.contains(*vlan) && !wanted.vlans.contains_key(vlan) && found.is_ours() {
+            // One that stays because of somebody else's port is no difference: there is nothing to be done about it. What was not saved
+            // of it is one: its saved configuration may be of when it was ours.
+            if found.running && found.saved && others_port(wanted, seen, *vlan).is_some() {
+                continue;
+            }
             out.push(Difference::Vlan { vlan: *vlan, wanted: None, seen: Some(found.clone()) });
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::switch::{
     Difference, Facts, LagProtocol, MARK, Managed, PortMode, PortWanted, SeenMode, SwitchSeen, SwitchWanted, VlanWanted, differs,
+    others_port,
 };
 use model::Object;
 use model::fabric::{PortUse, Switch, SwitchPort};
@@ -125,6 +126,13 @@ pub(super) fn in_the_way(wanted: &SwitchWanted, seen: &SwitchSeen) -> Vec<String
     let mut out = Vec::new();
     for (vlan, it) in seen.vlans.iter().filter(|(vlan, it)| wanted.managed.contains(**vlan) && !it.is_ours()) {
         out.push(format!("VLAN {vlan} is declared as {:?}", it.name.as_deref().unwrap_or_default()));
+    }
+    let unwanted =
+        seen.vlans.iter().filter(|(vlan, it)| wanted.managed.contains(**vlan) && !wanted.vlans.contains_key(vlan) && it.is_ours());
+    for (vlan, _) in unwanted {
+        if let Some(port) = others_port(wanted, seen, *vlan) {
+            out.push(format!("VLAN {vlan} is declared, nobody wants it, and port {port} carries it"));
+        }
     }
     let ours: BTreeMap<&String, ()> = wanted.ports.keys().chain(wanted.uplinks.keys()).map(|port| (port, ())).collect();
     for (port, it) in seen.ports.iter().filter(|(port, _)| !ours.contains_key(port)) {

@@ -202,6 +202,31 @@ async fn what_was_refused_is_asked_for_when_something_changed_but_not_all_the_ti
 }
 
 #[tokio::test]
+async fn a_vlan_of_somebody_else_without_a_name_does_not_keep_a_switch_busy() {
+    let desk = Desk::new("cisco_nxos").await;
+    let port = desk.take("p1", |_| {}).await;
+    let theirs = desk.cx.config.fabric.vlan_range.first.get() + 20;
+    desk.paper.declares(theirs, None);
+    desk.paper.carries("p9", theirs);
+    desk.paper.carries("p1", 1);
+    let mut saves = Vec::new();
+    for _ in 0..4 {
+        desk.look().await;
+        saves.push(desk.paper.state().saves);
+    }
+    assert_eq!(saves, [1, 1, 1, 1], "saved with the change, and then never again");
+    assert!(desk.row(&port).await.is_free());
+    let seen = desk.switch().await.observed;
+    assert_eq!((seen.fault.as_str(), seen.failures, seen.commits), ("", 0, 1), "{:?}", seen.differences);
+    assert!(seen.foreign.iter().any(|it| it.contains(&format!("VLAN {theirs}")) && it.contains("p9")), "{:?}", seen.foreign);
+    assert!(seen.vlans.contains(&vlan(theirs)), "nobody is given it meanwhile");
+
+    desk.paper.state().seen.ports.remove("p9");
+    desk.look().await;
+    assert!(!desk.paper.state().seen.vlans.contains_key(&vlan(theirs)), "nobody uses it any more");
+}
+
+#[tokio::test]
 async fn a_renamed_port_keeps_what_is_noted_of_it_and_no_void_word() {
     let desk = Desk::new("cisco_nxos").await;
     let word = Forced { by: "me".into(), reason: "seen with own eyes".into(), at: Timestamp::now() };
