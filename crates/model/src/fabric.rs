@@ -139,6 +139,9 @@ pub struct SwitchObserved {
     pub uplink_vlans: Option<BTreeSet<VlanId>>,
     /// The VXLAN networks that its VLANs were mapped to then, now or after a restart.
     pub vnis: BTreeMap<VlanId, u32>,
+    /// The VXLAN networks of which half a map was left on it then.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub half_vnis: BTreeSet<u32>,
     /// Whether a restart would have brought some VLAN of ours up otherwise than it was then.
     pub unsaved: bool,
     /// Whether a change had been broken off before, so that what was read then may not last.
@@ -208,7 +211,12 @@ impl crate::Object<Switch> {
     /// Whether VLANs of it are or may be mapped to that VXLAN network.
     pub fn may_map(&self, vni: u32) -> bool {
         let is_ours = self.desired.declared != Declared::Withdrawn;
-        is_ours && (self.desired.overlay.is_some() || self.observed.vnis.values().any(|it| *it == vni))
+        is_ours && (self.desired.overlay.is_some() || self.has_left(vni))
+    }
+
+    /// Whether a map to that VXLAN network, or half of one, was read on it.
+    fn has_left(&self, vni: u32) -> bool {
+        self.observed.vnis.values().any(|it| *it == vni) || self.observed.half_vnis.contains(&vni)
     }
 
     /// Whether it is still to be read without that, which was let go at that time.
@@ -219,7 +227,7 @@ impl crate::Object<Switch> {
         self.desired.declared != Declared::Withdrawn
             && match trace {
                 Trace::Vlan(vlan) => !is_proof || seen.vlans.contains(&vlan),
-                Trace::Vni(vni) => self.may_map(vni) && (!is_proof || seen.unsaved || seen.vnis.values().any(|it| *it == vni)),
+                Trace::Vni(vni) => self.may_map(vni) && (!is_proof || seen.unsaved || self.has_left(vni)),
             }
     }
 }
@@ -484,6 +492,9 @@ mod tests {
             assert!(it.owes(trace, since), "it may come back");
             it.observed.unsettled = false;
             it.observed.vlans.insert(vlan(100));
+            it.observed.half_vnis.insert(5000);
+            assert!(it.owes(trace, since), "half of it is there");
+            it.observed.half_vnis.clear();
             it.observed.vnis.insert(vlan(100), 5000);
             assert!(it.owes(trace, since), "it is there");
         }

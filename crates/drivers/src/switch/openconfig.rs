@@ -168,7 +168,7 @@ fn vlans(config: &Value, instance: &str) -> BTreeMap<VlanId, VlanSeen> {
             let upper = name.to_ascii_uppercase();
             !name.is_empty() && !by_itself.contains(&upper)
         });
-        out.insert(id, VlanSeen { name, vni: None, running: true, saved: false });
+        out.insert(id, VlanSeen { name, running: true, ..VlanSeen::default() });
     }
     out
 }

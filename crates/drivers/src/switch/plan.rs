@@ -160,15 +160,18 @@ pub fn plan(wanted: &SwitchWanted, seen: &SwitchSeen, facts: &Facts, isolation: 
                     // The isolation VLAN is there before a port is put into it.
                     if vlan == isolation { &mut first } else { &mut declare }.push(Change::AddVlan { vlan, name: wanted.name });
                 }
-                let mapped = found.and_then(|it| it.vni);
+                let half = found.and_then(|it| it.half);
+                let mapped = found.and_then(|it| it.vni).or(half);
                 if mapped != wanted.vni {
                     declare.extend(mapped.map(|vni| Change::UnmapVni { vlan, vni }));
+                }
+                if mapped != wanted.vni || half.is_some() {
                     declare.extend(wanted.vni.map(|vni| Change::MapVni { vlan, vni }));
                 }
             }
             Difference::Vlan { vlan, wanted: None, seen } => {
                 let Some(found) = seen.filter(|it| it.running) else { continue };
-                last.extend(found.vni.map(|vni| Change::UnmapVni { vlan, vni }));
+                last.extend(found.vni.or(found.half).map(|vni| Change::UnmapVni { vlan, vni }));
                 last.push(Change::RemoveVlan { vlan, name: found.name });
             }
             Difference::Lag { lag, wanted: Some(protocol) } => declare.push(Change::AddLag { lag, protocol }),
@@ -299,5 +302,28 @@ mod tests {
             let plan = of(&wanted, &seen);
             assert!(plan.save && matches!(plan.changes[..], [Change::RemoveVlan { .. }]), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn half_a_map_is_completed_or_taken_away() {
+        use crate::switch::wanted::{Managed, VlanSeen, VlanWanted, Vni};
+        let facts = Facts { has_vni: true, ..FACTS };
+        let (one, other) = (Vni::new(5001).unwrap(), Vni::new(5002).unwrap());
+        let managed = Managed { range: Some((vlan(100), vlan(199))), ..Managed::default() };
+        let mut wanted = SwitchWanted { managed, ..SwitchWanted::default() };
+        let mut seen = SwitchSeen::default();
+        let name = || "cofferdam-1".to_owned();
+        let half = VlanSeen { name: Some(name()), vni: None, half: Some(one), running: true, saved: true };
+        seen.vlans.insert(vlan(120), half);
+        let mut changes = |vni: Option<Option<Vni>>| {
+            wanted.vlans = vni.map(|vni| (vlan(120), VlanWanted { name: name(), vni })).into_iter().collect();
+            assert!(!differs(&wanted, &seen, &facts).is_empty(), "{vni:?}");
+            plan(&wanted, &seen, &facts, vlan(4094)).unwrap().changes
+        };
+        let (map, unmap) = (|vni| Change::MapVni { vlan: vlan(120), vni }, Change::UnmapVni { vlan: vlan(120), vni: one });
+        assert_eq!(changes(Some(Some(one))), [map(one)]);
+        assert_eq!(changes(Some(Some(other))), [unmap.clone(), map(other)]);
+        assert_eq!(changes(Some(None)), std::slice::from_ref(&unmap));
+        assert_eq!(changes(None), [unmap, Change::RemoveVlan { vlan: vlan(120), name: Some(name()) }]);
     }
 }

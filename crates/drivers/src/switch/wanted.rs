@@ -196,6 +196,9 @@ pub struct VlanSeen {
     pub name: Option<String>,
     /// The VXLAN network it is mapped to.
     pub vni: Option<Vni>,
+    /// The VXLAN network of a map of which something is missing, as a change that broke off leaves it: it carries nothing now, and is to be
+    /// completed or taken away. `vni` is `None` then.
+    pub half: Option<Vni>,
     /// Whether it is declared now; otherwise only the saved configuration has it.
     pub running: bool,
     /// Whether the saved configuration declares it alike.
@@ -240,7 +243,7 @@ impl SwitchSeen {
 
     /// Whether anything of the VLAN is left that could bring two of its holders together: frames in it, or a declaration of ours.
     pub fn has_vlan(&self, vlan: VlanId) -> bool {
-        self.carried.contains(&vlan) || self.vlans.get(&vlan).is_some_and(|it| it.is_ours() || it.vni.is_some())
+        self.carried.contains(&vlan) || self.vlans.get(&vlan).is_some_and(|it| it.is_ours() || it.vni.is_some() || it.half.is_some())
     }
 }
 
@@ -403,7 +406,7 @@ fn vlans_differ(wanted: &SwitchWanted, seen: &SwitchSeen, out: &mut Vec<Differen
         // A name that somebody else gave stays; so does the lack of one where VLANs have none.
         let agrees = found.is_some_and(|found| {
             let named = found.name.as_deref().is_none_or(|name| name == it.name || !name.starts_with(MARK));
-            found.running && found.saved && named && found.vni == it.vni
+            found.running && found.saved && named && found.vni == it.vni && found.half.is_none()
         });
         if !agrees {
             out.push(Difference::Vlan { vlan: *vlan, wanted: Some(it.clone()), seen: found.cloned() });
@@ -471,6 +474,7 @@ impl fmt::Display for Difference {
             Self::Vlan { vlan, wanted: None, .. } => write!(f, "VLAN {vlan} is declared and nobody wants it"),
             Self::Vlan { vlan, seen: None, .. } => write!(f, "VLAN {vlan} is not declared"),
             Self::Vlan { vlan, seen: Some(seen), .. } if !seen.running => write!(f, "VLAN {vlan} is only in the saved configuration"),
+            Self::Vlan { vlan, seen: Some(VlanSeen { half: Some(vni), .. }), .. } => write!(f, "VLAN {vlan} has half a map to VNI {vni}"),
             Self::Vlan { vlan, wanted: Some(wanted), seen: Some(seen) } if wanted.vni != seen.vni => {
                 let show = |vni: Option<Vni>| vni.map_or_else(|| "none".to_owned(), |it| it.to_string());
                 write!(f, "VLAN {vlan} is mapped to VNI {}, wanted {}", show(seen.vni), show(wanted.vni))

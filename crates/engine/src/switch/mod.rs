@@ -196,6 +196,7 @@ async fn conclude(
     seen.vlans = found.seen.carried.iter().chain(found.seen.vlans.keys()).copied().filter(|vlan| found.seen.has_vlan(*vlan)).collect();
     seen.uplink_vlans = uplink_vlans(&uplinks, &found.seen);
     seen.vnis = found.seen.vlans.iter().filter_map(|(vlan, it)| Some((*vlan, it.vni?.get()))).collect();
+    seen.half_vnis = found.seen.vlans.values().filter_map(|it| it.half).map(drivers::switch::Vni::get).collect();
     seen.unsaved = found.seen.vlans.values().any(|it| it.running && !it.saved && it.is_ours());
     seen.unsettled = !found.footing.is_settled;
     let reported = found.left_alone.iter().map(|it| format!("port {}; changed by somebody else, left alone", it.text));

@@ -126,7 +126,7 @@ fn digest(seen: &SwitchSeen) -> u64 {
         let _ok = write!(out, "{it:?};");
     };
     seen.ports.iter().for_each(|(port, it)| put(&(port, &it.mode)));
-    seen.vlans.iter().filter(|(_, it)| it.running).for_each(|(vlan, it)| put(&(vlan, &it.name, it.vni)));
+    seen.vlans.iter().filter(|(_, it)| it.running).for_each(|(vlan, it)| put(&(vlan, &it.name, it.vni, it.half)));
     seen.lags.iter().for_each(|it| put(&it));
     out.0.finish()
 }

@@ -90,12 +90,11 @@ impl Os for AristaEos {
                 let Ok(first) = first.trim().parse::<u32>() else { continue };
                 for (nth, vlan) in (0u32..).zip(mapped) {
                     let own = format!("vxlan vlan {vlan} flood vtep");
-                    // Nobody hears of a VLAN that is not announced, unless it is flooded to those named by hand.
-                    if (floods || announced.contains(&vlan) || lines().any(|it| it.starts_with(&own)))
-                        && let Some(seen) = vlans.get_mut(&vlan)
-                    {
-                        seen.vni = first.checked_add(nth).and_then(Vni::new);
-                    }
+                    let Some(seen) = vlans.get_mut(&vlan) else { continue };
+                    let vni = first.checked_add(nth).and_then(Vni::new);
+                    // Nobody hears of a VLAN that is not announced, unless it is flooded to those named by hand: then it is half a map.
+                    let is_whole = floods || announced.contains(&vlan) || lines().any(|it| it.starts_with(&own));
+                    *(if is_whole { &mut seen.vni } else { &mut seen.half }) = vni;
                 }
             }
         }
@@ -149,12 +148,13 @@ impl Os for AristaEos {
 
     fn unmap(&self, out: &mut Vec<String>, vlan: VlanId, vni: Vni, around: &Around<'_>) -> Result<(), String> {
         let asn = around.overlay()?.bgp_as;
+        // What has the number goes last: as long as it is there, a removal that broke off is seen.
         out.extend([
-            format!("interface {}", vtep(around.site)),
-            format!("no vxlan vlan {vlan} vni {vni}"),
-            "exit".to_owned(),
             format!("router bgp {asn}"),
             format!("no vlan {vlan}"),
+            "exit".to_owned(),
+            format!("interface {}", vtep(around.site)),
+            format!("no vxlan vlan {vlan} vni {vni}"),
             "exit".to_owned(),
         ]);
         Ok(())
@@ -373,8 +373,20 @@ end
         assert_eq!(
             AristaEos.render(&map, &seen, site).unwrap().join("|"),
             "interface Vxlan1|vxlan vlan 30 vni 10030|exit|router bgp 65001|vlan 30|rd auto|route-target import auto 65001|route-target export \
-             auto 65001|redistribute learned|exit|exit|interface Vxlan1|no vxlan vlan 10 vni 10010|exit|router bgp 65001|no vlan 10|exit"
+             auto 65001|redistribute learned|exit|exit|router bgp 65001|no vlan 10|exit|interface Vxlan1|no vxlan vlan 10 vni 10010|exit"
         );
+    }
+
+    #[test]
+    fn half_a_map_is_no_map_and_not_nothing() {
+        let overlay = Overlay { vtep: String::new(), bgp_as: 65001 };
+        let seen = AristaEos.parse(&[CONFIG.to_owned()], Site { overlay: Some(&overlay), ..site() }).unwrap();
+        assert_eq!((seen.vlans[&v(20)].vni, seen.vlans[&v(20)].half), (None, Vni::new(10020)));
+        assert_eq!((seen.vlans[&v(21)].vni, seen.vlans[&v(21)].half), (Vni::new(10021), None));
+        let others = CONFIG.replace("vlan 20-21", "vlan 20-21\n   name printers");
+        let seen = AristaEos.parse(&[others], Site { overlay: Some(&overlay), ..site() }).unwrap();
+        assert!(seen.has_vlan(v(20)), "whoever's it is");
+        assert_eq!(read(&AristaEos, CONFIG).vlans[&v(20)].half, None, "where no overlay is declared maps are not ours");
     }
 
     #[test]

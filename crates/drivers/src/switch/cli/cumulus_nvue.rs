@@ -256,7 +256,7 @@ impl Reading {
         for (vlan, vni) in self.vlans {
             let automatic =
                 || self.automatic.contains(&vlan).then(|| Vni::new(u32::from(vlan.get()).saturating_add(self.offset))).flatten();
-            seen.vlans.insert(vlan, VlanSeen { name: None, vni: vni.or_else(automatic), running: true, saved: false });
+            seen.vlans.insert(vlan, VlanSeen { vni: vni.or_else(automatic), running: true, ..VlanSeen::default() });
         }
         seen
     }

@@ -427,6 +427,10 @@ fn parse<T: Os>(os: &T, answers: &[String], site: Site<'_>) -> Result<SwitchSeen
     }
     let mut vlans = os.vlans(&blocks);
     os.others(answers, &mut links, &blocks, &mut vlans);
+    if site.overlay.is_none() {
+        // Maps are not ours there, and neither is what somebody else may need them for.
+        vlans.values_mut().for_each(|it| it.half = None);
+    }
     if !is_configuration && links.is_empty() {
         return Err(format!("the answer to {:?} names no interface", T::SHOW.first().unwrap_or(&"")));
     }

@@ -200,7 +200,7 @@ impl Config {
         }
         for (name, it) in &vlans {
             for vlan in &it.ids {
-                let entry = VlanSeen { name: Some(name.clone()), vni: it.vni, running: true, saved: false };
+                let entry = VlanSeen { name: Some(name.clone()), vni: it.vni, running: true, ..VlanSeen::default() };
                 seen.vlans.insert(*vlan, entry);
             }
         }

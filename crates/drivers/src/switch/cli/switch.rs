@@ -355,7 +355,7 @@ pub(in crate::switch) fn complete(mut seen: SwitchSeen, saved: Option<&SwitchSee
     }
     for (id, vlan) in &mut seen.vlans {
         vlan.running = true;
-        vlan.saved = saved.vlans.get(id).is_some_and(|it| it.name == vlan.name && it.vni == vlan.vni);
+        vlan.saved = saved.vlans.get(id).is_some_and(|it| it.name == vlan.name && it.vni == vlan.vni && it.half == vlan.half);
     }
     for (id, vlan) in &saved.vlans {
         seen.vlans.entry(*id).or_insert_with(|| VlanSeen { running: false, saved: true, ..vlan.clone() });
