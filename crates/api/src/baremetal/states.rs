@@ -123,7 +123,7 @@ pub(super) async fn power(ask: Ask, Path(ident): Path<String>, Json(body): Json<
         }
         let seq = node.desired.power_request.as_ref().map_or(0, |it| it.seq).max(node.observed.handled_power) + 1;
         let detail = said_by(&ask, node, json!({}));
-        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: seconds });
+        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: seconds, asked_by: None });
         Ok(Batch::wishes().history(&node.id, Severity::Info, &format!("asked: {asked}"), &detail))
     })
     .await?;

@@ -17,6 +17,7 @@ mod desk;
 mod drivers;
 mod image;
 mod node_lists;
+mod parents;
 mod parts;
 mod policy;
 mod portgroups;

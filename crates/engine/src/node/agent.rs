@@ -45,8 +45,11 @@ impl Machine<'_> {
     pub(super) async fn boot(mut self) -> Look {
         match self.off_or_late().await? {
             Ok(true) => {}
-            Ok(false) => return self.wait("being switched off before it boots", SOON).await,
+            Ok(false) => return self.going_off("being switched off before it boots").await,
             Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
+        }
+        if let Some(held) = self.supply_for_job().await? {
+            return self.held_up(held).await;
         }
         match self.order_boot().await {
             Ok(()) => {}

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use drivers::bmc::{BmcError, PowerAction, StepProgress};
-use model::baremetal::{Node, Phase, PlannedStep, PowerRequest, PowerVerb, StepState, is_busy};
+use model::baremetal::{AskedBy, Node, Phase, PlannedStep, PowerRequest, PowerVerb, StepState, is_busy};
 use model::{Id, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -57,10 +57,19 @@ fn power_verb(step: &str) -> Option<PowerVerb> {
     }
 }
 
+/// The power change that is asked of a node and not over.
+pub(super) fn pending_power(node: &Object<Node>) -> Option<PowerVerb> {
+    node.desired.power_request.as_ref().filter(|it| it.seq > node.observed.handled_power).map(|it| it.verb)
+}
+
+/// Whether a job is under way on it, or was asked for.
+pub(super) fn is_in_job(node: &Object<Node>) -> bool {
+    is_busy(node) || node.observed.phase != Phase::Rest
+}
+
 /// Whether somebody works on it, or was asked to.
-fn is_taken(child: &Object<Node>) -> bool {
-    let asked = child.desired.power_request.as_ref().is_some_and(|it| it.seq > child.observed.handled_power);
-    is_busy(child) || asked || child.observed.phase != Phase::Rest
+pub(super) fn is_taken(node: &Object<Node>) -> bool {
+    is_in_job(node) || pending_power(node).is_some()
 }
 
 impl Machine<'_> {
@@ -119,7 +128,8 @@ impl Machine<'_> {
     /// Asks for the power of a child, and notes that it did, in one write.
     async fn ask_power(mut self, at: usize, step: &PlannedStep, mut turn: Turn, mut child: Object<Node>, verb: PowerVerb) -> Look {
         let seq = child.desired.power_request.as_ref().map_or(0, |it| it.seq).max(child.observed.handled_power) + 1;
-        child.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None });
+        child.desired.power_request =
+            Some(PowerRequest { seq, verb, timeout_seconds: None, asked_by: Some(AskedBy { node: self.node.id.clone(), since: None }) });
         turn.power = Some(seq);
         self.note(at, step, &turn);
         let reason = format!("step {} of node {}", label(&step.step), self.node.id);

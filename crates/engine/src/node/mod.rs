@@ -11,6 +11,7 @@ mod limits;
 mod plan;
 mod power;
 mod steps;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod verbs;
@@ -64,7 +65,7 @@ async fn look(cx: &Cx, mut node: Object<Node>) -> Look {
         node.revision += 1;
     }
     let cards = cx.store.list(&Query::<BaremetalPort>::new().column("node_id", [node.id.to_string()])).await?;
-    let look = Machine { cx, node: Box::new(node), cards, wants: false };
+    let look = Machine { cx, node: Box::new(node), cards, wants: false, held: None };
     if let Some(request) = look.node.desired.request.clone().filter(|it| it.seq > look.node.observed.handled) {
         return Box::pin(look.take_up(request)).await;
     }
@@ -96,6 +97,8 @@ struct Machine<'a> {
     cards: Vec<Object<BaremetalPort>>,
     /// `desired` was changed and is to be written too.
     wants: bool,
+    /// The other nodes for whose sake it is not switched off, and how soon to look again.
+    held: Option<(String, Duration)>,
 }
 
 impl Machine<'_> {
@@ -138,6 +141,7 @@ impl Machine<'_> {
         seen.state = state;
         seen.phase = phase;
         seen.phase_since = now;
+        seen.supply_since = None;
         seen.reason = reason.to_owned();
         if seen.conductor.as_ref() != Some(&self.cx.conductor.host) {
             seen.conductor = Some(self.cx.conductor.host.clone());
@@ -301,7 +305,13 @@ impl Machine<'_> {
         self.cx.outside.bmc(hardware(&self.node, desired))
     }
 
-    /// Brings the machine to rest. True once its BMC says that it is off. A machine that is never switched off counts as off: what
+    /// Still being switched off, or others are before it is.
+    async fn going_off(mut self, reason: &str) -> Look {
+        let (why, after) = self.held.take().unwrap_or_else(|| (reason.to_owned(), SOON));
+        self.wait(&why, after).await
+    }
+
+    /// Brings the machine to rest, after those that have their power from it. True once its BMC says that it is off. A machine that is never switched off counts as off: what
     /// isolates it is its switch.
     async fn is_off(&mut self) -> Result<bool, Fault> {
         if self.node.desired.disable_power_off {
@@ -311,6 +321,10 @@ impl Machine<'_> {
         let power = bmc.power().await.map_err(Fault::bmc)?;
         let mut off = power == drivers::bmc::PowerState::Off;
         if power == drivers::bmc::PowerState::On {
+            self.held = self.fed_off_for_job().await?;
+            if self.held.is_some() {
+                return Ok(false);
+            }
             bmc.set_power(PowerAction::Off).await.map_err(Fault::bmc)?;
             // Nobody can be asked: what was ordered is what is.
             off = self.interface(Interface::Power) == "fake";
@@ -329,7 +343,9 @@ impl Machine<'_> {
     /// [`Machine::is_off`], which gives up on a BMC that is silent for too long.
     async fn off_or_late(&mut self) -> Result<Result<bool, String>, Fault> {
         match self.is_off().await {
-            Ok(off) if !off && self.is_overdue() => Ok(Err("the machine did not go off".into())),
+            Ok(off) if !off && self.is_overdue() => {
+                Ok(Err(self.held.take().map_or_else(|| "the machine did not go off".to_owned(), |it| it.0)))
+            }
             Ok(off) => Ok(Ok(off)),
             Err(fault @ (Fault::Silent(_) | Fault::Outside(_))) if self.is_overdue() => Ok(Err(fault.to_string())),
             Err(fault) => Err(fault),

@@ -63,10 +63,13 @@ impl Machine<'_> {
     }
 
     /// The request is dealt with, well or not.
-    async fn power_ended(mut self, request: &PowerRequest, power: Option<PowerState>, error: Option<String>) -> Look {
+    pub(super) async fn power_ended(mut self, request: &PowerRequest, power: Option<PowerState>, error: Option<String>) -> Look {
         let seen = &mut self.node.observed;
         seen.handled_power = request.seq;
         seen.power_began = None;
+        if seen.supply_since.take().is_some() {
+            seen.reason = format!("{}: over", request.verb.as_str());
+        }
         seen.power = power.or(seen.power);
         seen.last_error = error;
         self.save().await?;
@@ -84,6 +87,12 @@ impl Machine<'_> {
         let soft = matches!(verb, PowerVerb::SoftOff | PowerVerb::SoftReboot);
         if self.node.desired.disable_power_off && matches!(verb, PowerVerb::Off | PowerVerb::SoftOff) {
             return self.power_ended(&request, None, Some("it is never switched off (disable_power_off)".into())).await;
+        }
+        if self.node.observed.power_began.is_none() {
+            self = match Box::pin(self.supply_first(verb, &request)).await {
+                Ok(machine) => machine,
+                Err(look) => return look,
+            };
         }
         let Some(began) = self.node.observed.power_began else {
             self.node.observed.power_began = Some(Timestamp::now());
@@ -140,9 +149,9 @@ impl Machine<'_> {
     }
 
     /// The BMC could not be told; it is tried for a while.
-    async fn power_late(mut self, request: &PowerRequest, error: BmcError) -> Look {
+    pub(super) async fn power_late(mut self, request: &PowerRequest, error: BmcError) -> Look {
         let failures = self.cx.claim.attempts;
-        if failures >= 4 {
+        if failures >= 4 && !self.is_newly_fed() {
             return self.power_ended(request, None, Some(error.to_string())).await;
         }
         self.save().await?;

@@ -25,7 +25,9 @@ use crate::runtime::{Cx, Fault, Next, Shared};
 mod children;
 mod drives;
 mod never_off;
+mod power;
 mod release;
+mod supply;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,15 @@ struct Box9 {
     asked: u32,
     /// The config drive that its agent was last given.
     drive: Option<String>,
+    /// What it has its power from: without, it is off and does not answer.
+    fed_by: Option<String>,
+    /// How often its power was cut while it was on.
+    cuts: u32,
+}
+
+/// Whether it has power at all.
+fn is_fed(all: &HashMap<String, Box9>, node: &str) -> bool {
+    all.get(node).and_then(|it| it.fed_by.as_ref()).is_none_or(|by| all.get(by).is_some_and(|it| it.on) && is_fed(all, by))
 }
 
 #[derive(Clone, Default)]
@@ -83,6 +94,9 @@ impl Bmc for ScriptBmc {
                 std::future::pending::<()>().await;
             }
             tokio::task::yield_now().await;
+            if !is_fed(&self.script.all(), &self.node) {
+                return Err(silence());
+            }
             self.script
                 .with(&self.node, |it| if it.silent { Err(silence()) } else { Ok(if it.on { PowerState::On } else { PowerState::Off }) })
         })
@@ -91,7 +105,10 @@ impl Bmc for ScriptBmc {
     fn set_power(&self, action: PowerAction) -> Fut<'_, Result<(), BmcError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            self.script.with(&self.node, |it| {
+            if !is_fed(&self.script.all(), &self.node) {
+                return Err(silence());
+            }
+            let done = self.script.with(&self.node, |it| {
                 if it.silent {
                     return Err(silence());
                 }
@@ -102,7 +119,14 @@ impl Bmc for ScriptBmc {
                 }
                 it.on = on;
                 Ok(())
-            })
+            });
+            let mut all = self.script.all();
+            let unfed: Vec<String> = all.keys().filter(|it| !is_fed(&all, it)).cloned().collect();
+            for it in all.iter_mut().filter(|it| it.1.on && unfed.contains(it.0)).map(|it| it.1) {
+                it.on = false;
+                it.cuts += 1;
+            }
+            done
         })
     }
 
@@ -275,6 +299,18 @@ impl Rig {
         self.store().get(id).await.unwrap().unwrap()
     }
 
+    /// Writes what was seen of a node, as a reconciler would.
+    async fn observe(&self, node: &Object<Node>) {
+        self.store().apply(Batch::wishes().wake_named("test", "test")).await.unwrap();
+        let mut claim = self.store().claim("test", LEASE).await.unwrap().unwrap();
+        while claim.kind != "test" {
+            self.store().finish(&claim, Outcome::Again(Duration::ZERO)).await.unwrap();
+            claim = self.store().claim("test", LEASE).await.unwrap().unwrap();
+        }
+        self.store().apply(Batch::facts(&claim).observe(node)).await.unwrap();
+        self.store().finish(&claim, Outcome::Gone).await.unwrap();
+    }
+
     async fn ask(&self, id: &Id<Node>, verb: Verb, steps: Vec<Step>) {
         let request = ProvisionRequest { verb, steps, ..ProvisionRequest::default() };
         self.ask_as(id, request).await;
@@ -285,6 +321,15 @@ impl Rig {
         request.seq = node.observed.handled + 1;
         node.desired.request = Some(request);
         self.store().apply(Batch::wishes().want(&node).wake(&node.id)).await.unwrap();
+    }
+
+    /// Asks for a power change; its number.
+    async fn power(&self, id: &Id<Node>, verb: PowerVerb) -> u64 {
+        let mut node = self.node(id).await;
+        let seq = node.desired.power_request.as_ref().map_or(0, |it| it.seq).max(node.observed.handled_power) + 1;
+        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None, asked_by: None });
+        self.store().apply(Batch::wishes().want(&node).wake(&node.id)).await.unwrap();
+        seq
     }
 
     /// The agent of a machine that boots its ramdisk calls in, as the API writes it down.
@@ -649,73 +694,6 @@ async fn no_more_at_once_than_may_be() {
         rig.look(None).await;
     }
     panic!("never all cleaned");
-}
-
-#[tokio::test]
-async fn power_on_request() {
-    let rig = Rig::new(|_| {}).await;
-    let id = rig.enrolled("redfish", ProvisionState::Manageable, |_| {}).await;
-    for (verb, on, orders) in [
-        (PowerVerb::On, true, vec!["On"]),
-        (PowerVerb::SoftReboot, true, vec!["SoftOff", "On"]),
-        (PowerVerb::Reboot, true, vec!["Reset"]),
-        (PowerVerb::SoftOff, false, vec!["SoftOff"]),
-        (PowerVerb::SoftReboot, true, vec!["On"]),
-        (PowerVerb::Off, false, vec!["Off"]),
-    ] {
-        let mut node = rig.node(&id).await;
-        let seq = node.observed.handled_power + 1;
-        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None });
-        rig.store().apply(Batch::wishes().want(&node).wake(&id)).await.unwrap();
-        while rig.look(None).await {}
-        let node = rig.node(&id).await;
-        assert_eq!((node.observed.handled_power, node.observed.last_error), (seq, None), "{verb:?}");
-        assert_eq!(node.observed.power.map(|it| it == model::baremetal::PowerState::On), Some(on), "{verb:?}");
-        assert_eq!(rig.script.with(id.as_str(), |it| std::mem::take(&mut it.orders)), orders, "{verb:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_round_over_all_machines_is_held_up_by_nobody() {
-    let rig = Rig::new(|_| {}).await;
-    let mut ids = Vec::new();
-    for at in 0..300 {
-        let id = rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
-        rig.script.with(id.as_str(), |it| {
-            it.on = at % 2 == 0;
-            it.hangs = at % 50 == 7;
-        });
-        ids.push(id);
-    }
-    let round = async || {
-        rig.store().apply(Batch::wishes().wake_named(model::baremetal::POWER_SYNC_WORK, model::baremetal::POWER_SYNC_WORK)).await.unwrap();
-        let began = std::time::Instant::now();
-        rig.look(None).await;
-        began.elapsed()
-    };
-    let took = round().await;
-    assert!(took < Duration::from_secs(12), "{took:?}");
-    let node = rig.node(&ids[0]).await;
-    assert_eq!(node.observed.power, Some(model::baremetal::PowerState::On));
-    let revision = rig.node(&ids[2]).await.revision;
-    assert_eq!(rig.node(&ids[7]).await.observed.power_failures, 1);
-    for id in ids.iter().skip(8).filter(|id| rig.script.with(id.as_str(), |it| it.hangs)) {
-        rig.script.with(id.as_str(), |it| it.hangs = false);
-    }
-    rig.script.with(ids[7].as_str(), |it| {
-        it.hangs = false;
-        it.silent = true;
-    });
-    round().await;
-    round().await;
-    assert_eq!(rig.node(&ids[2]).await.revision, revision, "nothing changed, nothing is written");
-    let node = rig.node(&ids[7]).await;
-    assert!(node.desired.maintenance && node.observed.fault == Some(NodeFault::PowerFailure));
-    assert_eq!(rig.node(&ids[57]).await.observed.power_failures, 0);
-    rig.script.with(ids[7].as_str(), |it| it.silent = false);
-    round().await;
-    assert!(!rig.node(&ids[7]).await.desired.maintenance);
-    assert!(rig.shared.metrics.render().contains("cofferdam_node_power{"));
 }
 
 #[tokio::test]

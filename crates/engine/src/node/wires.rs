@@ -32,10 +32,19 @@ impl Machine<'_> {
     pub(super) async fn off(mut self) -> Look {
         let deleting = self.node.observed.state == ProvisionState::Deleting;
         if self.is_wired() || self.has_agent() {
-            match self.off_or_late().await? {
-                Ok(true) => {}
-                Ok(false) => return self.wait("being switched off", SOON).await,
-                Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
+            match self.off_or_late().await {
+                Err(fault @ Fault::Silent(_)) => {
+                    // Its BMC may be without power, too.
+                    return match self.supply_for_job().await? {
+                        Some(held) => self.held_up(held).await,
+                        None => Err(fault),
+                    };
+                }
+                off => match off? {
+                    Ok(true) => {}
+                    Ok(false) => return self.going_off("being switched off").await,
+                    Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
+                },
             }
         }
         for vif in self.node.desired.vifs.clone() {
@@ -257,7 +266,11 @@ impl Machine<'_> {
             Ok(false) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
             Err(Fault::Silent(_) | Fault::Outside(_)) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
             Err(fault @ (Fault::Outside(_) | Fault::Silent(_))) if self.is_overdue() => return self.fail(&fault.to_string()).await,
-            Ok(false) => return self.wait("being switched off", SOON).await,
+            Ok(false) if self.held.is_some() && self.is_overdue() => {
+                let (why, _) = self.held.take().unwrap_or_default();
+                return self.fail(&format!("it could not be switched off: {why}")).await;
+            }
+            Ok(false) => return self.going_off("being switched off").await,
             Err(fault) => return Err(fault),
         }
         if let Err(fault) = self.eject().await {
@@ -365,6 +378,9 @@ impl Machine<'_> {
     }
 
     pub(super) async fn start(mut self) -> Look {
+        if let Some(held) = self.supply_for_job().await? {
+            return self.held_up(held).await;
+        }
         let ramdisk = self.interface(Interface::Deploy) == "ramdisk";
         let bmc = self.bmc().map_err(Fault::bmc)?;
         let device = match self.node.desired.instance_info.text("boot_iso").filter(|_| ramdisk) {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use drivers::agent::{AgentError, CommandStatus};
 use drivers::bmc::{BmcError, PowerAction, Stage, StepProgress};
 use model::Timestamp;
-use model::baremetal::{AgentCommand, Phase, PlannedStep, ProvisionState, Step, StepState};
+use model::baremetal::{AgentCommand, Phase, PlannedStep, PowerVerb, ProvisionState, Step, StepState};
 use serde_json::{Value, json};
 
 use super::agent::{Silence, Spoken};
 use super::steps::Params;
+use super::supply::Supply;
 use super::{MAX_BOOTS, Machine, SOON, WAIT, plan};
 use crate::runtime::{Fault, Look, Next};
 
@@ -73,7 +74,10 @@ impl Machine<'_> {
                 // A step may have started the machine.
                 let began = self.node.observed.job.steps.iter().any(PlannedStep::is_done);
                 if began && !self.is_off().await? {
-                    return self.wait("being switched off", SOON).await;
+                    return match self.held.take() {
+                        Some(held) => self.held_up(held).await,
+                        None => self.wait("being switched off", SOON).await,
+                    };
                 }
                 self.phase(Phase::Plug, "ready for its ramdisk").await
             }
@@ -212,6 +216,7 @@ impl Machine<'_> {
     /// Writes that the step is done, and boots the ramdisk anew if it asks for that.
     pub(super) async fn done(mut self, at: usize, step: &PlannedStep, reboot: bool) -> Look {
         self.set_progress(at, StepState::Done { at: Timestamp::now() });
+        self.node.observed.supply_since = None;
         self.node.observed.command = None;
         self.node.observed.boots = 0;
         let name = label(&step.step);
@@ -224,7 +229,7 @@ impl Machine<'_> {
     }
 
     /// A step of the control plane's own.
-    async fn own_step(self, at: usize, step: &PlannedStep) -> Look {
+    async fn own_step(mut self, at: usize, step: &PlannedStep) -> Look {
         let ramdisk = !self.node.observed.job.no_ramdisk && self.node.observed.phase == Phase::Work;
         let bmc = self.bmc().map_err(Fault::bmc)?;
         let wanted = match step.step.step.as_str() {
@@ -258,6 +263,15 @@ impl Machine<'_> {
             return self.done(at, step, true).await;
         }
         if power != drivers::bmc::PowerState::Changing {
+            let supply = match wanted {
+                drivers::bmc::PowerState::On => self.supplied(None).await?,
+                _ => self.fed_off(PowerVerb::Off, None, None).await?,
+            };
+            match supply {
+                Supply::Ready => {}
+                Supply::Wait(why) => return self.wait(&why, WAIT).await,
+                Supply::Failed(why) => return self.fail(&format!("{} failed: {why}", label(&step.step))).await,
+            }
             let action = if wanted == drivers::bmc::PowerState::On { PowerAction::On } else { PowerAction::Off };
             bmc.set_power(action).await.map_err(Fault::bmc)?;
             if self.interface(model::baremetal::Interface::Power) == "fake" {

@@ -146,6 +146,20 @@ pub struct PowerRequest {
     /// How long the operating system may take to shut down, in seconds.
     #[serde(default)]
     pub timeout_seconds: Option<u32>,
+    /// The node for whose sake it is asked; `None`: a user asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<AskedBy>,
+}
+
+/// A node that has the power of another changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBy {
+    /// Which.
+    pub node: Id<Node>,
+    /// Its [`NodeObserved::supply_since`] of that moment: with another it does not wait for this any more, and nothing is changed.
+    /// `None`: a step of it asks, which waits until the change is over.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 /// A boot mode or secure boot asked of a node and not yet taken up.
@@ -390,6 +404,10 @@ pub struct NodeObserved {
     /// When the power change last asked was begun, until it ended.
     #[serde(skip_serializing_if = "is_default")]
     pub power_began: Option<Timestamp>,
+    /// Since when it has the power of its parent or of its children seen to before its own is changed; while it does, its children begin
+    /// nothing that needs its power.
+    #[serde(skip_serializing_if = "is_default")]
+    pub supply_since: Option<Timestamp>,
     /// Power as last read.
     #[serde(skip_serializing_if = "is_default")]
     pub power: Option<PowerState>,
@@ -484,7 +502,7 @@ impl NodeObserved {
             StepState::Begun { at, .. } => Some(at),
             StepState::Pending | StepState::Done { .. } => None,
         });
-        let optional = [&mut self.power_began, &mut self.state_since, &mut self.restarted_at].into_iter().flatten();
+        let optional = [&mut self.power_began, &mut self.supply_since, &mut self.state_since, &mut self.restarted_at].into_iter().flatten();
         let mut any = false;
         for at in begun.chain(optional).chain([&mut self.phase_since]).filter(|at| **at > now) {
             *at = now;
@@ -507,6 +525,18 @@ pub fn shown_state(node: &Object<Node>) -> (&'static str, Option<&'static str>) 
         true => (seen.state.waiting_str(), target),
         false => (seen.state.as_str(), target),
     }
+}
+
+/// The node that a node has its power from: its parent, unless `driver_info.has_dedicated_power_supply` says that it has its own
+/// (Source: Ironic, `node_power_action`; what is not a boolean counts as Ironic's settings do).
+pub fn supplier(node: &Object<Node>) -> Option<&Id<Node>> {
+    let own = match node.desired.driver_info.0.get("has_dedicated_power_supply") {
+        Some(Value::Bool(own)) => *own,
+        Some(Value::String(text)) => ["true", "yes", "on", "t", "y", "1"].contains(&text.trim().to_ascii_lowercase().as_str()),
+        Some(Value::Number(number)) => number.as_f64().is_some_and(|it| it != 0.0),
+        _ => false,
+    };
+    node.desired.parent_node.as_ref().filter(|parent| !own && **parent != node.id)
 }
 
 /// Whether a verb or power change is asked and not yet taken up, or work is under way.
@@ -560,6 +590,28 @@ mod tests {
         seen.power_began = Some(future);
         assert!(seen.not_after(now));
         assert_eq!((seen.phase_since, seen.state_since, seen.power_began), (now, Some(past), Some(now)));
+    }
+
+    #[test]
+    fn where_power_comes_from() {
+        let (parent, other) = (Id::random(), Id::random());
+        let mut node: Object<Node> = Object::new(other.clone(), None, "", NodeDesired::default());
+        assert_eq!(supplier(&node), None);
+        node.desired.parent_node = Some(parent.clone());
+        assert_eq!(supplier(&node), Some(&parent));
+        for (value, own) in
+            [(json!(true), true), (json!("Yes"), true), (json!(1), true), (json!(0), false), (json!("off"), false), (json!(null), false)]
+        {
+            node.desired.driver_info.0.insert("has_dedicated_power_supply".into(), value.clone());
+            assert_eq!(supplier(&node).is_none(), own, "{value}");
+        }
+        // Nothing has its power from itself.
+        node.desired.parent_node = Some(other);
+        assert_eq!(supplier(&node), None);
+        // What was asked before there was anybody else to ask.
+        let request: PowerRequest = serde_json::from_value(json!({"seq": 1, "verb": "on"})).unwrap();
+        assert_eq!(request.asked_by, None);
+        assert_eq!(serde_json::to_value(&request).unwrap(), json!({"seq": 1, "verb": "on", "timeout_seconds": null}));
     }
 
     /// Of a new machine hardly anything is written, and all of it is read as it was.

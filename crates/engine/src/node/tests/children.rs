@@ -47,8 +47,26 @@ async fn clean(rig: &Rig, parent: &Id<Node>, steps: Vec<Step>, state: ProvisionS
 
 async fn parent(rig: &Rig) -> Id<Node> {
     let id = rig.enrolled("redfish", ProvisionState::Manageable, |it| it.conductor_group = "parents".into()).await;
-    rig.script.with(id.as_str(), |it| it.steps = vec![own("bios", "reset", 0, false)]);
+    // What is part of it has its power from it.
+    rig.script.with(id.as_str(), |it| {
+        it.steps = vec![own("bios", "reset", 0, false)];
+        it.on = true;
+    });
+    let mut node = rig.node(&id).await;
+    node.observed.power = Some(model::baremetal::PowerState::On);
+    rig.observe(&node).await;
     id
+}
+
+#[tokio::test]
+async fn a_child_of_a_node_that_is_off_has_no_power() {
+    let rig = Rig::new(|_| {}).await;
+    let parent = rig.enrolled("redfish", ProvisionState::Manageable, |it| it.conductor_group = "parents".into()).await;
+    let all = children(&rig, &parent, 1).await;
+    let failed = clean(&rig, &parent, vec![on("power_on", &[])], ProvisionState::CleanFailed, None).await;
+    let why = failed.observed.last_error.unwrap();
+    assert!(why.contains(&format!("its parent node {parent}, from which it has its power, is off and waits for it")), "{why}");
+    assert!(orders(&rig, &all[0]).is_empty() && orders(&rig, &parent).is_empty());
 }
 
 fn orders(rig: &Rig, id: &Id<Node>) -> Vec<String> {

@@ -58,10 +58,7 @@ async fn nobody_switches_it_off() {
     let node = rig.until(&id, ProvisionState::CleanFailed).await;
     assert!(node.observed.last_error.unwrap().contains("never switched off"));
     for verb in [PowerVerb::Off, PowerVerb::SoftOff] {
-        let mut node = rig.node(&id).await;
-        let seq = node.observed.handled_power + 1;
-        node.desired.power_request = Some(PowerRequest { seq, verb, timeout_seconds: None });
-        rig.store().apply(Batch::wishes().want(&node).wake(&node.id)).await.unwrap();
+        let seq = rig.power(&id, verb).await;
         while rig.node(&id).await.observed.handled_power < seq {
             rig.look(None).await;
         }
