@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use engine::{AccessConfig, BaremetalConfig, ConsoleConfig, EdgeConfig, FabricConfig, ProvisioningConfig};
+use engine::{AccessConfig, BaremetalConfig, ConsoleConfig, EdgeConfig, FabricConfig, HistoryConfig, ProvisioningConfig};
 use serde::Deserialize;
 
 use crate::metrics::MetricsConfig;
@@ -22,6 +22,8 @@ pub struct Config {
     pub baremetal: BaremetalConfig,
     /// How consoles of machines are shown.
     pub console: ConsoleConfig,
+    /// How much is remembered of what happened.
+    pub history: HistoryConfig,
     /// What is counted, and where that is shown.
     pub metrics: MetricsConfig,
     /// How clients reach clusters.
@@ -114,6 +116,14 @@ mod tests {
         assert_eq!(config.metrics.listen.unwrap().port(), 9464);
         assert!(parse("").unwrap().metrics.listen.is_none());
         assert!(parse("[metrics]\nport = 1").is_err());
+    }
+
+    #[test]
+    fn history_within_bounds() {
+        let config = parse("[history]\nlines = 50").unwrap().history;
+        assert_eq!((config.lines, config.removed_days, config.interval_seconds), (50, 30, 3600));
+        assert_eq!(parse("").unwrap().history.lines, 300);
+        assert!(parse("[history]\ndays = 1").is_err());
     }
 
     #[test]

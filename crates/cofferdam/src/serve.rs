@@ -106,6 +106,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         baremetal,
         access: config.access,
         console: config.console,
+        history: config.history,
         image_dir,
     };
     let engine = Engine::new(store.clone(), engine_config).await?;

@@ -170,6 +170,7 @@ mod tests {
             baremetal: BaremetalConfig { host: host.map(str::to_owned), conductor_group: group.into(), ..BaremetalConfig::default() },
             access: AccessConfig::default(),
             console: ConsoleConfig::default(),
+            history: crate::HistoryConfig::default(),
             image_dir: dir.into(),
         }
     }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::baremetal_config::BaremetalConfig;
 use crate::console::ConsoleConfig;
+use crate::history::HistoryConfig;
 use crate::switch::Unseal;
 
 /// Settings of the engine.
@@ -27,6 +28,8 @@ pub struct EngineConfig {
     pub provisioning: Option<ProvisioningConfig>,
     /// How machines are worked on.
     pub baremetal: BaremetalConfig,
+    /// How much is remembered of what happened.
+    pub history: HistoryConfig,
     /// How consoles of machines are shown.
     pub console: ConsoleConfig,
     /// How clients reach clusters.

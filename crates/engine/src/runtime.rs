@@ -19,7 +19,7 @@ use crate::console::Consoles;
 use crate::image_cache::ImageCache;
 use crate::outside::{Outside, World};
 use crate::power::Metrics;
-use crate::{allocation, boot, cluster, conductor, console, network, node, node_action, port, power, provisioning, switch};
+use crate::{allocation, boot, cluster, conductor, console, history, network, node, node_action, port, power, provisioning, switch};
 
 /// Pieces of work done at once. Most of them wait for somebody outside: a BMC that does not answer holds one place for as long as its
 /// deadline, and is looked at ever more seldom.
@@ -91,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) consoles: Consoles,
     pub(crate) conductor: conductor::Registered,
+    pub(crate) history_place: history::Place,
     /// Room for config drives that are sent to agents.
     pub(crate) large_drives: Arc<Semaphore>,
 }
@@ -156,6 +157,7 @@ impl Engine {
                 metrics,
                 consoles,
                 conductor,
+                history_place: history::Place::default(),
                 large_drives: Arc::new(Semaphore::new(node::LARGE_DRIVES)),
             }),
         })
@@ -246,7 +248,7 @@ async fn wake_all(store: &Store, group: &str) -> Result<(), StoreError> {
         }
     }
     let mut batch = Batch::wishes().wake_named(provisioning::PROVISIONING, provisioning::PROVISIONING);
-    batch = batch.wake_named(POWER_SYNC_WORK, &power_sync_of(group));
+    batch = batch.wake_named(POWER_SYNC_WORK, &power_sync_of(group)).wake_named(history::HISTORY_WORK, history::HISTORY_WORK);
     batch = kind::<Switch>(store, batch).await?;
     batch = ports(store, batch).await?;
     batch = kind::<Network>(store, batch).await?;
@@ -313,7 +315,7 @@ fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
 async fn one(shared: &Arc<Shared>, claim: Claim) {
     let cx = Cx { shared: Arc::clone(shared), claim };
     let limit = match cx.claim.kind.as_str() {
-        POWER_SYNC_WORK => ROUND_LIMIT,
+        POWER_SYNC_WORK | history::HISTORY_WORK => ROUND_LIMIT,
         Switch::NAME => SWITCH_LIMIT,
         _ => LOOK_LIMIT,
     };
@@ -386,6 +388,7 @@ async fn reconcile(cx: &Cx) -> Look {
         CONSOLE_WORK => console::reconcile(cx).await,
         Allocation::NAME => allocation::reconcile(cx).await,
         POWER_SYNC_WORK => power::sync(cx).await,
+        history::HISTORY_WORK => history::trim(cx).await,
         Cluster::NAME => cluster::reconcile(cx).await,
         provisioning::PROVISIONING => provisioning::reconcile(cx).await,
         // Woken by name although nothing is ever done for it: children that only their owners act on.

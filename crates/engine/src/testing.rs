@@ -19,6 +19,7 @@ pub(crate) async fn shared(dir: &Path, baremetal: BaremetalConfig, outside: Box<
         baremetal,
         access: AccessConfig::default(),
         console: crate::ConsoleConfig::default(),
+        history: crate::HistoryConfig::default(),
         image_dir: dir.to_owned(),
     };
     Arc::new(Shared {

@@ -462,12 +462,17 @@ impl<S> Batch<S> {
 
     /// Adds a line to an object's history.
     #[must_use]
-    pub fn history<K: Kind>(mut self, id: &Id<K>, severity: Severity, event: &str, detail: &Value) -> Self {
+    pub fn history<K: Kind>(self, id: &Id<K>, severity: Severity, event: &str, detail: &Value) -> Self {
+        self.history_of(K::NAME, id.as_str(), severity, event, detail)
+    }
+
+    /// [`Batch::history`] by name.
+    pub(crate) fn history_of(mut self, kind: &str, id: &str, severity: Severity, event: &str, detail: &Value) -> Self {
         let sql = "INSERT INTO history (id, kind, object_id, at, severity, event, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let params = vec![
             Val::from(Id::<()>::random().as_str()),
-            Val::from(K::NAME),
-            Val::from(id.as_str()),
+            Val::from(kind),
+            Val::from(id),
             Val::from(moment()),
             Val::from(severity.as_str()),
             Val::from(event),

@@ -14,6 +14,7 @@ mod query;
 mod schema;
 mod seen;
 mod sql;
+mod trim;
 mod work;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub use query::{Query, Term};
 pub use schema::SCHEMA_VERSION;
 pub use seen::Seen;
 use sql::Val;
+pub use trim::HistoryOf;
 pub use work::{Claim, Outcome};
 
 /// Why the store did not do what it was asked.

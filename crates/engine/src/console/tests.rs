@@ -63,6 +63,7 @@ impl Rig {
             provisioning: None,
             baremetal: BaremetalConfig { api_url: Some(format!("http://{address}/")), ..BaremetalConfig::default() },
             console,
+            history: crate::HistoryConfig::default(),
             access: AccessConfig::default(),
             image_dir: dir.path().to_owned(),
         };

@@ -24,6 +24,7 @@ use crate::runtime::{Cx, Fault, Next, Shared};
 
 mod children;
 mod drives;
+mod history;
 mod never_off;
 mod power;
 mod release;
@@ -367,6 +368,7 @@ impl Rig {
                 Node::NAME => super::reconcile(&cx).await,
                 Allocation::NAME => crate::allocation::reconcile(&cx).await,
                 NodeAction::NAME => crate::node_action::reconcile(&cx).await,
+                crate::history::HISTORY_WORK => crate::history::trim(&cx).await,
                 model::baremetal::POWER_SYNC_WORK => crate::power::sync(&cx).await,
                 _ => Ok(Next::Gone),
             }

@@ -118,6 +118,14 @@ impl Backend {
         }
     }
 
+    /// What lists its tables by name.
+    pub(crate) fn tables(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            Self::Postgres(_) => "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = current_schema()",
+        }
+    }
+
     /// What a claim adds to its inner SELECT so that two replicas do not wait for one another.
     pub(crate) fn skip_locked(&self) -> &'static str {
         match self {

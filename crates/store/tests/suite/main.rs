@@ -12,5 +12,6 @@ mod races;
 mod schema;
 mod seen;
 mod things;
+mod trim;
 mod work;
 mod world;
