@@ -33,6 +33,7 @@ pub(crate) async fn shared(dir: &Path, baremetal: BaremetalConfig, outside: Box<
         metrics: Arc::default(),
         consoles: crate::console::Consoles::default(),
         conductor: crate::conductor::Registered::alone(),
+        history_place: crate::history::Place::default(),
         large_drives: Arc::new(tokio::sync::Semaphore::new(crate::node::LARGE_DRIVES)),
     })
 }
