@@ -452,10 +452,10 @@ impl<S> Batch<S> {
     /// [`Batch::wake`] by name.
     #[must_use]
     pub fn wake_named(mut self, kind: &str, id: &str) -> Self {
-        let sql = "INSERT INTO work (kind, id, due_at, wakes, worker, lease_until, epoch, attempts) VALUES ($1, $2, $3, 1, NULL, 0, 0, 0) \
+        let sql = "INSERT INTO work (kind, id, due_at, wakes, worker, lease_until, epoch, attempts) VALUES ($1, $2, FROM_NOW($3), 1, NULL, 0, 0, 0) \
                    ON CONFLICT (kind, id) DO UPDATE SET wakes = work.wakes + 1, \
                    due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END";
-        self.steps.push(Step::any(sql.into(), vec![Val::from(kind), Val::from(id), Val::from(Timestamp::now().0)]));
+        self.steps.push(Step::any(sql.into(), vec![Val::from(kind), Val::from(id), Val::FromNow(0)]));
         self.wakes = true;
         self
     }

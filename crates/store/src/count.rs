@@ -1,7 +1,5 @@
 //! How much there is: for whoever watches over a running control plane.
 
-use model::Timestamp;
-
 use crate::sql::Val;
 use crate::{Store, StoreError};
 
@@ -27,10 +25,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn work_counts(&self) -> Result<Vec<WorkCount>, StoreError> {
         let sql = "SELECT kind, COUNT(*), \
-                   SUM(CASE WHEN due_at <= $1 AND (worker IS NULL OR lease_until < $1) THEN 1 ELSE 0 END), \
-                   SUM(CASE WHEN worker IS NOT NULL AND lease_until >= $1 THEN 1 ELSE 0 END), \
+                   SUM(CASE WHEN due_at <= FROM_NOW($1) AND (worker IS NULL OR lease_until < FROM_NOW($1)) THEN 1 ELSE 0 END), \
+                   SUM(CASE WHEN worker IS NOT NULL AND lease_until >= FROM_NOW($1) THEN 1 ELSE 0 END), \
                    SUM(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) FROM work GROUP BY kind ORDER BY kind";
-        let rows = self.backend.query(sql.into(), vec![Val::from(Timestamp::now().0)]).await?;
+        let rows = self.backend.query(sql.into(), vec![Val::FromNow(0)]).await?;
         let count = |row: &crate::sql::Row, n| row.int(n).unwrap_or(0);
         let of = |row: crate::sql::Row| WorkCount {
             kind: row.text(0).unwrap_or_default(),

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Id, Kind, Object};
+use model::{Id, Kind, Object, Timestamp};
 use tokio::sync::Notify;
 
 use backend::Backend;
@@ -304,6 +304,29 @@ impl Store {
     /// [`StoreError::LeaseLost`] if another worker has it.
     pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
         self.steps(work::finish(claim, outcome)).await
+    }
+
+    /// The time by the clock that leases are reckoned by: the database's where several processes share one, since theirs may disagree. It
+    /// is no earlier than the call and no later than the answer.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        if self.is_embedded() {
+            return Ok(Timestamp::now());
+        }
+        let rows = self.backend.query_short("SELECT FROM_NOW($1)".into(), vec![Val::FromNow(0)]).await?;
+        let now = rows.first().and_then(|row| row.int(0));
+        now.map(Timestamp).ok_or_else(|| StoreError::Database("it does not know what time it is".into()))
+    }
+
+    /// After the clock was set back: no lease ends later than one of this length that begins now. Who works renews its lease well before;
+    /// what the dead held would be nobody's until the old time came again.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn shorten_leases(&self, lease: Duration) -> Result<(), StoreError> {
+        work::shorten(&self.backend, lease).await
     }
 
     /// Voids all leases. For the one process that uses an embedded store, as it starts.

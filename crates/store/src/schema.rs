@@ -304,6 +304,7 @@ fn written(value: &Val) -> String {
     match value {
         Val::Text(text) => quoted(text),
         Val::Int(number) => number.to_string(),
+        Val::FromNow(micros) => model::Timestamp::now().0.saturating_add(*micros).to_string(),
         Val::List(texts) => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "),
         Val::NoText | Val::NoInt => "NULL".into(),
     }
@@ -311,7 +312,8 @@ fn written(value: &Val) -> String {
 
 /// A step as a statement without parameters.
 fn spelled_out(step: &Step) -> String {
-    let mut parts = step.sql.split('$');
+    let text = step.sql.replace("FROM_NOW(", "(");
+    let mut parts = text.split('$');
     let mut sql = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let end = part.find(|it: char| !it.is_ascii_digit()).unwrap_or(part.len());

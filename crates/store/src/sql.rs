@@ -1,8 +1,10 @@
-//! Values, rows and statements, the same for both databases but for one thing: a list of values is one parameter, and
-//! `x ANY_OF[$1]` says that x is one of them. However long the list, the text of the statement stays the same, so that it is prepared
-//! once, and no limit on the number of parameters is met. The executors write it as their database does ([`spelled`]).
+//! Values, rows and statements, the same for both databases but for two things, which the executors write as their database does
+//! ([`spelled`]). A list of values is one parameter, and `x ANY_OF[$1]` says that x is one of them: however long the list, the text of
+//! the statement stays the same, so that it is prepared once, and no limit on the number of parameters is met. And `FROM_NOW($1)` is a
+//! moment so far from now, by the clock of the database where several processes share one: theirs may disagree.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::StoreError;
 
@@ -13,6 +15,8 @@ pub(crate) enum Val {
     Int(i64),
     /// Several texts, for `ANY_OF[…]`.
     List(Vec<String>),
+    /// A moment so many microseconds from when the statement is carried out, for `FROM_NOW(…)`.
+    FromNow(i64),
     /// A NULL of the type of a text column.
     NoText,
     /// A NULL of the type of a number column.
@@ -30,13 +34,29 @@ impl Val {
     }
 }
 
-/// A statement with its `ANY_OF[…]` as a database spells it: what stands before and after the parameter.
-pub(crate) fn spelled<'a>(sql: &'a str, params: &[Val], before: &str, after: &str) -> Cow<'a, str> {
+/// How a database spells what both are not asked for alike.
+pub(crate) struct Spelling {
+    /// What stands before and after a list.
+    pub(crate) list: (&'static str, &'static str),
+    /// What stands before the parameter of a moment, up to an open parenthesis.
+    pub(crate) from_now: &'static str,
+}
+
+/// A statement with its `ANY_OF[…]` and `FROM_NOW(…)` as a database spells it.
+pub(crate) fn spelled<'a>(sql: &'a str, params: &[Val], spelling: &Spelling) -> Cow<'a, str> {
+    let mut sql = Cow::Borrowed(sql);
     if params.iter().any(|it| matches!(it, Val::List(_))) {
-        Cow::Owned(sql.replace("ANY_OF[", before).replace(']', after))
-    } else {
-        Cow::Borrowed(sql)
+        sql = Cow::Owned(sql.replace("ANY_OF[", spelling.list.0).replace(']', spelling.list.1));
     }
+    if params.iter().any(|it| matches!(it, Val::FromNow(_))) {
+        sql = Cow::Owned(sql.replace("FROM_NOW(", spelling.from_now));
+    }
+    sql
+}
+
+/// A time in microseconds.
+pub(crate) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 impl From<&str> for Val {

@@ -1,12 +1,10 @@
 //! The work queue: which objects are to be looked at, when, and by whom.
 
-use std::time::Duration;
-
-use model::Timestamp;
+use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::backend::Backend;
-use crate::sql::{Step, Val};
+use crate::sql::{Step, Val, micros};
 
 /// A leased piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +15,18 @@ pub struct Claim {
     pub id: String,
     /// How many times in a row it failed before.
     pub attempts: u32,
+    /// By the clock of this process that never jumps, taken before the store was asked: the lease ends no earlier than its length after.
+    pub asked: Instant,
     pub(crate) worker: String,
     pub(crate) epoch: i64,
     wakes: i64,
+}
+
+impl Claim {
+    /// Who claimed it.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
 }
 
 /// How a piece of work ended.
@@ -31,10 +38,6 @@ pub enum Outcome {
     Failed(Duration),
     /// The object is no more.
     Gone,
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 /// What a conductor leaves to others: work on nodes of another group, and what each group has once but is another's.
@@ -56,17 +59,17 @@ fn of_group(from: usize) -> String {
 }
 
 pub(crate) async fn claim(backend: &Backend, worker: &str, lease: Duration, group: Option<&str>) -> Result<Option<Claim>, StoreError> {
-    let now = Timestamp::now().0;
+    let asked = Instant::now();
     let skip = backend.skip_locked();
     // `=` and not `IN`: the inner SELECT, which locks what it finds, is run once. As the inner side of a join it might be run again
     // for each row, find another each time (its own locks do not hold it back) and have rows claimed that nobody hears of.
     let within = group.map_or_else(String::new, |_| of_group(4));
     let sql = format!(
-        "UPDATE work SET worker = $1, lease_until = $2, epoch = epoch + 1 WHERE (kind, id) = (SELECT kind, id FROM work \
-         WHERE due_at <= $3 AND (worker IS NULL OR lease_until < $3){within} ORDER BY due_at LIMIT 1{skip}) \
+        "UPDATE work SET worker = $1, lease_until = FROM_NOW($2), epoch = epoch + 1 WHERE (kind, id) = (SELECT kind, id FROM work \
+         WHERE due_at <= FROM_NOW($3) AND (worker IS NULL OR lease_until < FROM_NOW($3)){within} ORDER BY due_at LIMIT 1{skip}) \
          RETURNING kind, id, attempts, epoch, wakes"
     );
-    let mut params = vec![Val::from(worker), Val::from(now + micros(lease)), Val::from(now)];
+    let mut params = vec![Val::from(worker), Val::FromNow(micros(lease)), Val::FromNow(0)];
     if let Some(group) = group {
         params.extend([Val::from(group), Val::from(model::baremetal::power_sync_of(group))]);
     }
@@ -75,6 +78,7 @@ pub(crate) async fn claim(backend: &Backend, worker: &str, lease: Duration, grou
         kind: row.text(0).unwrap_or_default(),
         id: row.text(1).unwrap_or_default(),
         attempts: row.int(2).and_then(|it| u32::try_from(it).ok()).unwrap_or(0),
+        asked,
         worker: worker.to_owned(),
         epoch: row.int(3).unwrap_or(0),
         wakes: row.int(4).unwrap_or(0),
@@ -101,13 +105,12 @@ pub(crate) fn fence(claim: &Claim) -> Step {
 
 pub(crate) fn renew(claim: &Claim, lease: Duration) -> Step {
     let (held, more) = held(claim, 2);
-    let mut params = vec![Val::from(Timestamp::now().0 + micros(lease))];
+    let mut params = vec![Val::FromNow(micros(lease))];
     params.extend(more);
-    Step::one(format!("UPDATE work SET lease_until = $1 WHERE {held}"), params, lost(claim))
+    Step::one(format!("UPDATE work SET lease_until = FROM_NOW($1) WHERE {held}"), params, lost(claim))
 }
 
 pub(crate) fn finish(claim: &Claim, outcome: Outcome) -> Vec<Step> {
-    let now = Timestamp::now().0;
     let (delay, attempts) = match outcome {
         Outcome::Again(delay) => (delay, 0),
         Outcome::Failed(delay) => (delay, i64::from(claim.attempts) + 1),
@@ -117,18 +120,25 @@ pub(crate) fn finish(claim: &Claim, outcome: Outcome) -> Vec<Step> {
             let delete = Step::any(format!("DELETE FROM work WHERE {held} AND wakes = $5"), params);
             // Woken meanwhile: somebody made it anew, look again.
             let (held, more) = self::held(claim, 2);
-            let mut params = vec![Val::from(now)];
+            let mut params = vec![Val::FromNow(0)];
             params.extend(more);
-            let sql = format!("UPDATE work SET worker = NULL, lease_until = 0, due_at = $1, attempts = 0 WHERE {held}");
+            let sql = format!("UPDATE work SET worker = NULL, lease_until = 0, due_at = FROM_NOW($1), attempts = 0 WHERE {held}");
             return vec![fence(claim), delete, Step::any(sql, params)];
         }
     };
     let (held, more) = held(claim, 5);
-    let mut params = vec![Val::from(claim.wakes), Val::from(now + micros(delay)), Val::from(now), Val::from(attempts)];
+    let mut params = vec![Val::from(claim.wakes), Val::FromNow(micros(delay)), Val::FromNow(0), Val::from(attempts)];
     params.extend(more);
     let sql = format!(
         "UPDATE work SET worker = NULL, lease_until = 0, \
-         due_at = CASE WHEN wakes = $1 THEN CAST($2 AS BIGINT) ELSE CAST($3 AS BIGINT) END, attempts = $4 WHERE {held}"
+         due_at = CASE WHEN wakes = $1 THEN FROM_NOW($2) ELSE FROM_NOW($3) END, attempts = $4 WHERE {held}"
     );
     vec![Step::one(sql, params, lost(claim))]
+}
+
+/// Has no lease end later than one that begins now.
+pub(crate) async fn shorten(backend: &Backend, lease: Duration) -> Result<(), StoreError> {
+    // By itself and not as a batch: that would have to see no row change meanwhile, and these change all the time.
+    let sql = "UPDATE work SET lease_until = FROM_NOW($1) WHERE worker IS NOT NULL AND lease_until > FROM_NOW($1) RETURNING 1";
+    backend.write_query(sql.into(), vec![Val::FromNow(micros(lease))]).await.map(drop)
 }

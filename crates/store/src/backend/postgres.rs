@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::StoreError;
-use crate::sql::{Row, Step, Val, spelled};
+use crate::sql::{Row, Spelling, Step, Val, spelled};
 
 /// Connections for reads and, apart from them, for writes: writes that wait for one another do not shut out reads.
 const READS: usize = 4;
@@ -37,6 +37,10 @@ const SESSION: &str = "SET lock_timeout = '300ms'; SET idle_in_transaction_sessi
 /// How a batch begins. All its statements go by an index; a walk over a whole table, which the database likes if the table is small,
 /// would read all its rows and so collide with every other batch that changes one.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL enable_seqscan = off";
+
+/// A moment is reckoned by the clock of the database, taken as the statement arrives: such a moment an index can be asked for.
+const SPELLING: Spelling =
+    Spelling { list: ("= ANY(", ")"), from_now: "(CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT) + " };
 
 pub(crate) struct Postgres {
     config: tokio_postgres::Config,
@@ -268,7 +272,7 @@ impl Connection {
     }
 
     async fn select(&mut self, sql: &str, params: &[Val], doubt: Doubt) -> Result<Vec<Row>, Failure> {
-        let statement = self.prepare(&spelled(sql, params, "= ANY(", ")")).await?;
+        let statement = self.prepare(&spelled(sql, params, &SPELLING)).await?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
         let rows = self.client.query(&statement, &params).await.map_err(|error| sort(&error, doubt))?;
         Ok(rows.iter().map(row).collect())
@@ -277,7 +281,7 @@ impl Connection {
     async fn transact(&mut self, steps: &[Step]) -> Result<(), Failure> {
         let mut prepared = Vec::with_capacity(steps.len());
         for step in steps {
-            prepared.push(self.prepare(&spelled(&step.sql, &step.params, "= ANY(", ")")).await?);
+            prepared.push(self.prepare(&spelled(&step.sql, &step.params, &SPELLING)).await?);
         }
         self.client.batch_execute(BEGIN).await.map_err(|error| sort(&error, Doubt::None))?;
         let client = &self.client;
@@ -380,7 +384,7 @@ impl ToSql for Val {
     ) -> Result<tokio_postgres::types::IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
             Self::Text(it) => it.to_sql(ty, out),
-            Self::Int(it) => it.to_sql(ty, out),
+            Self::Int(it) | Self::FromNow(it) => it.to_sql(ty, out),
             Self::List(it) => it.to_sql(ty, out),
             Self::NoText | Self::NoInt => Ok(tokio_postgres::types::IsNull::Yes),
         }

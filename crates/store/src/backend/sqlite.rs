@@ -11,12 +11,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use model::Timestamp;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, TransactionBehavior, params_from_iter};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
-use crate::sql::{Row, Step, Val, spelled};
+use crate::sql::{Row, Spelling, Step, Val, spelled};
 
 const READERS: usize = 2;
 /// Connections for short reads on the caller's own thread.
@@ -24,9 +25,8 @@ const INLINE: usize = 2;
 /// Jobs that may wait for a thread; past it callers are refused rather than memory filled.
 const QUEUE: usize = 4096;
 
-/// How `ANY_OF[…]` is said here: a list is one text, JSON.
-const BEFORE: &str = "IN (SELECT value FROM json_each(";
-const AFTER: &str = "))";
+/// A list is one text, JSON. A moment is reckoned by this process, the only one there is.
+const SPELLING: Spelling = Spelling { list: ("IN (SELECT value FROM json_each(", "))"), from_now: "(" };
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -277,7 +277,7 @@ async fn run<T: Send + 'static>(
 }
 
 fn select(connection: &Connection, sql: &str, params: &[Val]) -> Result<Vec<Row>, StoreError> {
-    let mut statement = connection.prepare_cached(&spelled(sql, params, BEFORE, AFTER)).map_err(failed)?;
+    let mut statement = connection.prepare_cached(&spelled(sql, params, &SPELLING)).map_err(failed)?;
     let width = statement.column_count();
     let mut rows = statement.query(params_from_iter(params)).map_err(failed)?;
     let mut out = Vec::new();
@@ -289,7 +289,7 @@ fn select(connection: &Connection, sql: &str, params: &[Val]) -> Result<Vec<Row>
 }
 
 fn execute(connection: &Connection, step: &Step) -> Result<u64, StoreError> {
-    let sql = spelled(&step.sql, &step.params, BEFORE, AFTER);
+    let sql = spelled(&step.sql, &step.params, &SPELLING);
     let changed = connection.prepare_cached(&sql).map_err(failed)?.execute(params_from_iter(&step.params)).map_err(failed)?;
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))
 }
@@ -307,6 +307,7 @@ impl ToSql for Val {
         Ok(match self {
             Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
             Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::FromNow(micros) => ToSqlOutput::Owned(Timestamp::now().0.saturating_add(*micros).into()),
             Self::List(texts) => {
                 // Writing texts as JSON cannot fail.
                 ToSqlOutput::Owned(serde_json::to_string(texts).unwrap_or_default().into())

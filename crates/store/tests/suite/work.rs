@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use model::Id;
 use model::net::Network;
+use model::{Id, Timestamp};
 use store::{Batch, Claim, Outcome, Store, StoreError};
 
 use crate::things::{create, kind_of, network, read};
-use crate::world::on_each;
+use crate::world::{World, on_each, on_postgres};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -330,5 +330,62 @@ fn work_on_nodes_is_taken_by_their_own_group() {
         let of_rack = [("node", rack.id.as_str()), ("node_action", action.id.as_str()), (CONSOLE_WORK, rack.id.as_str())];
         assert_eq!(all("rack2").await, set(&of_rack));
         assert!(store.claim("any", LONG).await.unwrap().is_none());
+    });
+}
+
+/// Has the clock of the database wrong by so many seconds, for those who connect from now on.
+async fn turn(world: &World, seconds: i32) {
+    world
+        .raw(&format!(
+            "CREATE TABLE IF NOT EXISTS turned (seconds DOUBLE PRECISION NOT NULL); DELETE FROM turned; INSERT INTO turned VALUES ({seconds}); \
+             CREATE OR REPLACE FUNCTION public.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS \
+             'SELECT pg_catalog.statement_timestamp() + make_interval(secs => (SELECT seconds FROM public.turned))'; \
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"
+        ))
+        .await;
+}
+
+#[test]
+fn where_several_share_a_database_its_clock_counts_and_not_theirs() {
+    on_postgres(async |world| {
+        turn(world, 3_600).await;
+        let store = Store::open(&world.url).await.unwrap();
+        let id = Id::<Network>::random();
+        wake(&store, &id).await;
+        let ahead = store.now().await.unwrap().seconds_since(Timestamp::now());
+        assert!((3_599.0..3_601.0).contains(&ahead), "{ahead}");
+        let held = claim(&store, "w").await.expect("what was woken is due");
+        assert!(claim(&store, "v").await.is_none());
+        store.renew(&held, LONG).await.unwrap();
+        assert_eq!(store.work_counts().await.unwrap()[0].held, 1);
+
+        // It was set forward: the lease is over.
+        turn(world, 3_600 + 601).await;
+        let held = claim(&store, "v").await.expect("its lease is over");
+        store.finish(&held, Outcome::Again(LONG)).await.unwrap();
+        assert!(claim(&store, "v").await.is_none());
+        turn(world, 3_600 + 2 * 601).await;
+        assert!(claim(&store, "w").await.is_some(), "it is due again");
+
+        // It was set back: whoever notices shortens the leases and wakes what is to be done.
+        turn(world, 0).await;
+        wake(&store, &id).await;
+        assert!(claim(&store, "v").await.is_none());
+        store.shorten_leases(Duration::from_millis(1_500)).await.unwrap();
+        assert!(claim(&store, "v").await.is_none(), "who works can still renew it");
+        tokio::time::sleep(Duration::from_millis(1_700)).await;
+        assert!(claim(&store, "v").await.is_some());
+    });
+}
+
+#[test]
+fn leases_that_end_in_time_are_not_shortened() {
+    on_each(async |world| {
+        wake(&world.store, &Id::random()).await;
+        let held = world.store.claim("w", Duration::from_millis(200)).await.unwrap().unwrap();
+        assert!(held.asked.elapsed() < Duration::from_secs(60) && held.worker() == "w");
+        world.store.shorten_leases(LONG).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert!(claim(&world.store, "v").await.is_some(), "it was made longer");
     });
 }
