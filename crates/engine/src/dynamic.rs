@@ -11,7 +11,7 @@ use model::fabric::{PortUse, SwitchPort};
 use model::net::operation::NetworkSegmentRange;
 use model::net::trunk::{TRUNK_PORTS, Trunk};
 use model::net::{Network, NetworkSegment, NetworkType, Port, ReleasedSegment, Segment, VlanId, segment_key};
-use model::{Id, Object, Timestamp};
+use model::{Id, Object};
 use store::{Batch, Facts, Query, StoreError};
 
 use crate::port::SUBPORT_OWNER;
@@ -137,7 +137,7 @@ pub(crate) async fn take_back(cx: &Cx, network: &Object<Network>) -> Result<bool
         return Ok(false);
     }
     let mut without = network.clone();
-    let at = Timestamp::now();
+    let at = cx.store.now().await?;
     let given = std::mem::take(&mut without.desired.dynamic);
     let mut batch = cx.facts();
     let mut users = Vec::new();

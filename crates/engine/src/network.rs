@@ -22,7 +22,8 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(mut network) = cx.load::<Network>().await? else {
         return Ok(Next::Gone);
     };
-    if pulled_back(&mut network, Timestamp::now()) {
+    let owes = !network.desired.released.is_empty() || network.observed.quarantined_at.is_some();
+    if owes && pulled_back(&mut network, cx.store.now().await?) {
         cx.store.apply(cx.facts().observe(&network)).await?;
         network.revision += 1;
         cx.store.apply(cx.wake_switches(cx.facts().want(&network)).await?).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     }
     let traces = traces(cx, &network).await?;
     let Some(since) = network.observed.quarantined_at else {
-        let now = Timestamp::now();
+        let now = cx.store.now().await?;
         network.observed.quarantined_at = Some(now);
         let held = all_segments(&network.desired).filter(|it| trace(cx, it).is_some_and(|it| traces.contains(&it)));
         let held = held.filter_map(Segment::held);
@@ -140,7 +141,9 @@ async fn unproven(cx: &Cx, traces: &[Trace], since: Timestamp) -> Result<Vec<Str
         return Ok(Vec::new());
     }
     let switches = cx.store.list(&Query::<Switch>::new()).await?;
-    let owing = switches.iter().filter(|it| traces.iter().any(|trace| it.owes(*trace, since)));
+    // Taken after the rows were read: no reading of them is later.
+    let now = cx.store.now().await?;
+    let owing = switches.iter().filter(|it| traces.iter().any(|trace| it.owes(*trace, since, now)));
     let unproven: Vec<String> = owing.map(|it| it.id.to_string()).collect();
     if !unproven.is_empty() {
         tracing::debug!(?traces, ?unproven, "it stays in quarantine");

@@ -1,6 +1,7 @@
 //! The workers: take a piece of work, keep its lease, run the reconciler of its kind, say when to look again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use drivers::bmc::BmcError;
@@ -26,6 +27,12 @@ use crate::{allocation, boot, cluster, conductor, console, history, network, nod
 const WORKERS: usize = 256;
 /// How long a worker may be silent before another takes its work.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// How often it says that it works.
+const RENEW: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// How long after it could not until it tries again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So long after it last said so a look is given up, whoever has its lease by then: the store cannot be asked once more before it ends.
+pub(crate) const GIVEN_UP: Duration = Duration::from_secs(LEASE.as_secs() - RENEW.as_secs());
 /// How long one look may take; every call inside it has a shorter deadline of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// How long a look at a switch may take: some need half a minute for each of reading, committing and saving.
@@ -38,6 +45,8 @@ const ROUND_LIMIT: Duration = Duration::from_secs(900);
 const SILENT_LIMIT: Duration = Duration::from_secs(30);
 /// By how many seconds the clock may be set back without anybody noticing.
 const SET_BACK: f64 = 2.0;
+/// How often it is looked whether it was.
+const CLOCK: Duration = Duration::from_secs(1);
 /// How long a worker waits for a signal before it looks into the queue by itself (another replica may have put something there,
 /// or something became due).
 const IDLE: Duration = Duration::from_millis(150);
@@ -182,6 +191,8 @@ impl Engine {
         let shared = self.shared;
         if shared.store.is_embedded() {
             shared.store.void_leases().await?;
+        } else {
+            shared.store.shorten_leases(LEASE).await?;
         }
         wake_all(&shared.store, &shared.conductor.group).await?;
         let worker = Id::<()>::random().to_string();
@@ -214,66 +225,71 @@ pub enum EngineError {
     Panicked,
 }
 
+/// So many are woken together: a batch fails as a whole when another replica is at one of them, and is tried again.
+const WOKEN: usize = 16;
+
 /// Everything is looked at once after a start: leases and timers of an earlier life do not matter.
 async fn wake_all(store: &Store, group: &str) -> Result<(), StoreError> {
-    async fn kind<K: Kind>(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
-        for it in store.list(&Query::<K>::new().with_deleted()).await? {
-            batch = batch.wake(&it.id);
-        }
-        Ok(batch)
+    async fn kind<K: Kind>(store: &Store, all: &mut Vec<(&'static str, String)>) -> Result<(), StoreError> {
+        all.extend(store.list(&Query::<K>::new().with_deleted()).await?.into_iter().map(|it| (K::NAME, it.id.to_string())));
+        Ok(())
     }
     // There are many of these for which nothing is ever to be done.
-    async fn ports(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
+    async fn ports(store: &Store, woken: &mut Vec<(&'static str, String)>) -> Result<(), StoreError> {
         let all = store.list(&Query::<Port>::new().with_deleted()).await?;
-        for it in all.iter().filter(|it| it.is_deleting() || Port::has_work(it) || !it.desired.binding.host_id.is_empty()) {
-            batch = batch.wake(&it.id);
-        }
-        Ok(batch)
+        let busy = all.iter().filter(|it| it.is_deleting() || Port::has_work(it) || !it.desired.binding.host_id.is_empty());
+        woken.extend(busy.map(|it| (Port::NAME, it.id.to_string())));
+        Ok(())
     }
     // Of ten thousand machines most rest.
-    async fn nodes(store: &Store, mut batch: Batch<store::Wishes>) -> Result<Batch<store::Wishes>, StoreError> {
+    async fn nodes(store: &Store, all: &mut Vec<(&'static str, String)>) -> Result<(), StoreError> {
         let mut query = Query::<Node>::new().with_deleted().limit(500);
         loop {
             let page = store.list(&query).await?;
-            for it in page.iter().filter(|it| Node::has_work(it)) {
-                batch = batch.wake(&it.id);
-            }
-            for it in page.iter().filter(|it| console::is_wanted(it)) {
-                batch = batch.wake_named(CONSOLE_WORK, it.id.as_str());
-            }
+            all.extend(page.iter().filter(|it| Node::has_work(it)).map(|it| (Node::NAME, it.id.to_string())));
+            all.extend(page.iter().filter(|it| console::is_wanted(it)).map(|it| (CONSOLE_WORK, it.id.to_string())));
             match page.last() {
                 Some(last) if page.len() == 500 => query = query.after(&last.id),
-                _ => return Ok(batch),
+                _ => return Ok(()),
             }
         }
     }
-    let mut batch = Batch::wishes().wake_named(provisioning::PROVISIONING, provisioning::PROVISIONING);
-    batch = batch.wake_named(POWER_SYNC_WORK, &power_sync_of(group)).wake_named(history::HISTORY_WORK, history::HISTORY_WORK);
-    batch = kind::<Switch>(store, batch).await?;
-    batch = ports(store, batch).await?;
-    batch = kind::<Network>(store, batch).await?;
-    batch = nodes(store, batch).await?;
-    batch = kind::<NodeAction>(store, batch).await?;
+    let mut all = vec![
+        (provisioning::PROVISIONING, provisioning::PROVISIONING.to_owned()),
+        (POWER_SYNC_WORK, power_sync_of(group)),
+        (history::HISTORY_WORK, history::HISTORY_WORK.to_owned()),
+    ];
+    kind::<Switch>(store, &mut all).await?;
+    ports(store, &mut all).await?;
+    kind::<Network>(store, &mut all).await?;
+    nodes(store, &mut all).await?;
+    kind::<NodeAction>(store, &mut all).await?;
     let unplaced = Query::<Allocation>::new().column("state", [AllocationState::Allocating.as_str().to_owned()]);
-    for it in store.list(&unplaced).await? {
-        batch = batch.wake(&it.id);
+    all.extend(store.list(&unplaced).await?.into_iter().map(|it| (Allocation::NAME, it.id.to_string())));
+    kind::<Cluster>(store, &mut all).await?;
+    for some in all.chunks(WOKEN) {
+        store.apply(some.iter().fold(Batch::wishes(), |batch, (kind, id)| batch.wake_named(kind, id))).await?;
     }
-    batch = kind::<Cluster>(store, batch).await?;
-    store.apply(batch).await
+    Ok(())
 }
 
 /// Takes up work as it becomes due, as much at once as there are places; ends when `stop` turns true and the looks under way ended.
 async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<bool>) {
     let mut looks = JoinSet::new();
-    let mut clock = (Instant::now(), Timestamp::now());
+    let mut clock = None;
     while !*stop.borrow() {
-        // When work is due is written by the clock on the wall. If that was set back, everything would wait for the time to come again.
-        let (began, wall) = std::mem::replace(&mut clock, (Instant::now(), Timestamp::now()));
-        if clock.1.seconds_since(wall) < clock.0.duration_since(began).as_secs_f64() - SET_BACK {
-            tracing::warn!("the clock was set back: everything is looked at anew");
-            if let Err(error) = wake_all(&shared.store, &shared.conductor.group).await {
-                tracing::error!(%error, "could not have everything looked at");
+        // When work is due is written by a clock on a wall. If that was set back, everything would wait for the time to come again.
+        let before = clock;
+        match was_set_back(&shared.store, &mut clock).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!("the clock was set back: everything is looked at anew");
+                if let Err(error) = begin_anew(&shared).await {
+                    tracing::error!(%error, "could not have everything looked at, trying again");
+                    clock = before;
+                }
             }
+            Err(error) => tracing::warn!(%error, "what time it is is not known"),
         }
         while looks.len() >= WORKERS {
             ended(looks.join_next().await);
@@ -303,6 +319,22 @@ async fn work(shared: Arc<Shared>, worker: String, mut stop: watch::Receiver<boo
     }
 }
 
+/// Whether the clock by which work is due was set back since it was looked at last: then, and by the clock that never jumps.
+async fn was_set_back(store: &Store, last: &mut Option<(Instant, Timestamp)>) -> Result<bool, StoreError> {
+    if last.is_some_and(|(at, _)| at.elapsed() < CLOCK) {
+        return Ok(false);
+    }
+    let asked = Instant::now();
+    let wall = store.now().await?;
+    let before = last.replace((Instant::now(), wall));
+    Ok(before.is_some_and(|(at, was)| wall.seconds_since(was) < asked.duration_since(at).as_secs_f64() - SET_BACK))
+}
+
+async fn begin_anew(shared: &Shared) -> Result<(), StoreError> {
+    shared.store.shorten_leases(LEASE).await?;
+    wake_all(&shared.store, &shared.conductor.group).await
+}
+
 /// A look that panicked is a bug: the process ends, and leases do the rest.
 fn ended(look: Option<Result<(), tokio::task::JoinError>>) {
     if let Some(Err(error)) = look
@@ -329,11 +361,17 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
         }
         Ok(Ok(Next::Again(Duration::ZERO)))
     };
-    let keep = keep(&shared.store, &cx.claim);
+    let until = Until::of(cx.claim.asked);
     let began = Instant::now();
     let result = tokio::select! {
-        result = look => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {limit:?}")))),
-        () = keep => return,
+        result = until.bound(look) => match result {
+            Some(result) => result.unwrap_or_else(|_| Err(Fault::Outside(format!("did not end within {limit:?}")))),
+            None => {
+                tracing::warn!(kind = cx.claim.kind, id = cx.claim.id, "too late: somebody else may have gone on");
+                return;
+            }
+        },
+        () = keep(&shared.store, &cx.claim, &until) => return,
     };
     shared.metrics.looks.note(&cx.claim.kind, began.elapsed(), result.is_ok());
     let outcome = match result {
@@ -360,16 +398,48 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
     }
 }
 
+/// Until when a look may go on unless its lease is renewed.
+struct Until(Mutex<Instant>);
+
+impl Until {
+    /// Of a lease that was asked for then. What was asked for is granted later, so the lease ends later too.
+    fn of(asked: Instant) -> Self {
+        Self(Mutex::new(asked + GIVEN_UP))
+    }
+
+    fn renewed(&self, asked: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked + GIVEN_UP;
+    }
+
+    fn get(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_past(&self) -> bool {
+        Instant::now() >= self.get()
+    }
+
+    /// The look, as long as it may go on: asked before each of its steps and not only when a timer is up. A process that was stopped and
+    /// goes on finds what it waited for and the timer both come, and another has done the work by then.
+    async fn bound<T>(&self, look: impl Future<Output = T>) -> Option<T> {
+        let mut look = std::pin::pin!(look);
+        std::future::poll_fn(|cx| if self.is_past() { Poll::Ready(None) } else { look.as_mut().poll(cx).map(Some) }).await
+    }
+}
+
 /// Keeps the lease; ends when it is lost, or so late that it will be before the store can be asked once more. Whoever looks stops then:
 /// writes into the store are fenced, but what is sent to a switch or a BMC is not.
-async fn keep(store: &Store, claim: &Claim) {
-    const PAUSE: Duration = Duration::from_secs(LEASE.as_secs() / 3);
-    let mut until = tokio::time::Instant::now() + LEASE;
-    while tokio::time::Instant::now() + PAUSE < until {
-        tokio::time::sleep(PAUSE).await;
-        let asked = tokio::time::Instant::now();
-        match tokio::time::timeout_at(until - PAUSE, store.renew(claim, LEASE)).await {
-            Ok(Ok(())) => until = asked + LEASE,
+async fn keep(store: &Store, claim: &Claim, until: &Until) {
+    loop {
+        let end = until.get();
+        let next = (end - RENEW).max(Instant::now() + AGAIN).min(end);
+        tokio::time::sleep_until(next.into()).await;
+        if until.is_past() {
+            break;
+        }
+        let asked = Instant::now();
+        match tokio::time::timeout_at(end.into(), store.renew(claim, LEASE)).await {
+            Ok(Ok(())) => until.renewed(asked),
             Ok(Err(StoreError::LeaseLost { .. })) => break,
             Ok(Err(error)) => tracing::warn!(%error, kind = claim.kind, id = claim.id, "could not keep the lease"),
             Err(_) => tracing::warn!(kind = claim.kind, id = claim.id, "the store does not answer: could not keep the lease"),
@@ -415,8 +485,41 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let theirs = store.claim("other", LEASE).await.unwrap().unwrap();
         assert_eq!((&mine.kind, &mine.id), (&theirs.kind, &theirs.id));
-        tokio::time::timeout(LEASE - Duration::from_secs(1), keep(&store, &mine)).await.expect("it goes on without a lease");
-        let kept = tokio::time::timeout(LEASE / 2, keep(&store, &theirs)).await;
+        tokio::time::timeout(LEASE - Duration::from_secs(1), keep(&store, &mine, &Until::of(mine.asked)))
+            .await
+            .expect("it goes on without a lease");
+        let kept = tokio::time::timeout(LEASE / 2, keep(&store, &theirs, &Until::of(theirs.asked))).await;
         assert!(kept.is_err(), "it stops although it has the lease");
+    }
+
+    #[tokio::test]
+    async fn who_was_stopped_for_longer_than_its_lease_does_nothing_more() {
+        let until = Until::of(Instant::now());
+        let steps = std::sync::atomic::AtomicU32::new(0);
+        let look = async {
+            for _ in 0..3 {
+                steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                // As if the process were stopped while it waits.
+                *until.0.lock().unwrap() = Instant::now();
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(until.bound(look).await.is_none());
+        assert_eq!(steps.into_inner(), 1, "it went on although its lease may be another's");
+        until.renewed(Instant::now());
+        assert_eq!(until.bound(async { 1 }).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", dir.path().join("db").display())).await.unwrap();
+        let mut clock = None;
+        assert!(!was_set_back(&store, &mut clock).await.unwrap());
+        let now = Timestamp::now();
+        for (wall, is_back) in [(now, false), (now.plus_seconds(-900), false), (now.plus_seconds(900), true)] {
+            clock = Some((Instant::now() - CLOCK, wall.plus_seconds(-1)));
+            assert_eq!(was_set_back(&store, &mut clock).await.unwrap(), is_back);
+        }
     }
 }

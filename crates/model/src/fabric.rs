@@ -172,10 +172,42 @@ pub struct SwitchObserved {
     pub writing: bool,
     /// How many changes were begun.
     pub begun: u64,
+    /// How many of them ended in an orderly way: the switch said what came of it.
+    pub ended: u64,
+    /// Who began such changes and was not seen to stop, as workers call themselves; empty if nobody. Only that worker itself knows whether
+    /// it has stopped: to others it may be stuck and send more. Of several it is [`SwitchObserved::SEVERAL`].
+    pub writer: String,
+    /// How often it did not answer, to anybody.
+    pub silences: u64,
     /// How long the last change took, in milliseconds.
     pub commit_ms: u64,
     /// The SSH host key that was taken on first use.
     pub host_key: Option<String>,
+}
+
+impl SwitchObserved {
+    /// Whoever looks at the row is not the one who began all changes of it.
+    pub const SEVERAL: &str = "several";
+
+    /// A change was begun by that worker.
+    pub fn begin(&mut self, worker: &str) {
+        self.writing = true;
+        self.begun += 1;
+        let is_other = !self.writer.is_empty() && self.writer != worker;
+        self.writer = if is_other { Self::SEVERAL } else { worker }.to_owned();
+    }
+
+    /// That worker sends nothing more of what it began.
+    pub fn stopped(&mut self, worker: &str) {
+        if self.writer == worker {
+            self.writer.clear();
+        }
+    }
+
+    /// Whether another than that worker may still be sending what it began.
+    pub fn may_be_written_by_others(&self, worker: &str) -> bool {
+        self.writing && !self.writer.is_empty() && self.writer != worker
+    }
 }
 
 /// What of a segment can be left on switches after its network let it go.
@@ -220,10 +252,12 @@ impl crate::Object<Switch> {
     }
 
     /// Whether it is still to be read without that, which was let go at that time.
-    pub fn owes(&self, trace: Trace, since: Timestamp) -> bool {
+    ///
+    /// All three moments are of the clock that all replicas share: now, the reading's and that of letting go.
+    pub fn owes(&self, trace: Trace, since: Timestamp, now: Timestamp) -> bool {
         let seen = &self.observed;
         // A reading in the future is one of before the clock was set back.
-        let is_proof = seen.read_at.is_some_and(|at| at > since && at <= Timestamp::now()) && !seen.unsettled;
+        let is_proof = seen.read_at.is_some_and(|at| at > since && at <= now) && !seen.unsettled;
         self.desired.declared != Declared::Withdrawn
             && match trace {
                 Trace::Vlan(vlan) => !is_proof || seen.vlans.contains(&vlan),
@@ -483,34 +517,39 @@ mod tests {
         let mut it = switch(true);
         for trace in [Trace::Vlan(vlan(100)), Trace::Vni(5000)] {
             it.observed = SwitchObserved::default();
-            assert!(it.owes(trace, since), "never read");
+            assert!(it.owes(trace, since, Timestamp::now()), "never read");
             it.observed.read_at = Some(since);
-            assert!(it.owes(trace, since), "read before");
+            assert!(it.owes(trace, since, Timestamp::now()), "read before");
             it.observed.read_at = Some(Timestamp(1_001));
-            assert!(!it.owes(trace, since), "read without it");
+            assert!(!it.owes(trace, since, Timestamp::now()), "read without it");
             it.observed.unsettled = true;
-            assert!(it.owes(trace, since), "it may come back");
+            assert!(it.owes(trace, since, Timestamp::now()), "it may come back");
             it.observed.unsettled = false;
             it.observed.vlans.insert(vlan(100));
             it.observed.half_vnis.insert(5000);
             assert!(it.owes(trace, since), "half of it is there");
             it.observed.half_vnis.clear();
             it.observed.vnis.insert(vlan(100), 5000);
-            assert!(it.owes(trace, since), "it is there");
+            assert!(it.owes(trace, since, Timestamp::now()), "it is there");
         }
         it.observed.vnis.clear();
         it.observed.unsaved = true;
-        assert!(it.owes(Trace::Vni(5000), since), "after a restart it may be mapped");
+        assert!(it.owes(Trace::Vni(5000), since, Timestamp::now()), "after a restart it may be mapped");
         it.desired.declared = Declared::Withdrawn;
-        assert!(!it.owes(Trace::Vni(5000), since) && !it.owes(Trace::Vlan(vlan(100)), since), "nobody speaks to it any more");
+        assert!(
+            !it.owes(Trace::Vni(5000), since, Timestamp::now()) && !it.owes(Trace::Vlan(vlan(100)), since, Timestamp::now()),
+            "nobody speaks to it any more"
+        );
     }
 
     #[test]
     fn a_switch_without_overlay_owes_no_vni_unless_it_was_seen_there() {
         let mut it = switch(false);
-        assert!(it.owes(Trace::Vlan(vlan(100)), Timestamp(0)) && !it.owes(Trace::Vni(5000), Timestamp(0)));
+        assert!(
+            it.owes(Trace::Vlan(vlan(100)), Timestamp(0), Timestamp::now()) && !it.owes(Trace::Vni(5000), Timestamp(0), Timestamp::now())
+        );
         it.observed.vnis.insert(vlan(100), 5000);
-        assert!(it.owes(Trace::Vni(5000), Timestamp(0)) && !it.owes(Trace::Vni(5001), Timestamp(0)));
+        assert!(it.owes(Trace::Vni(5000), Timestamp(0), Timestamp::now()) && !it.owes(Trace::Vni(5001), Timestamp(0), Timestamp::now()));
         let text = serde_json::to_string(&it.observed).unwrap();
         assert_eq!(serde_json::from_str::<SwitchObserved>(&text).unwrap(), it.observed);
         let value = serde_json::to_value(&it.observed).unwrap();
@@ -554,5 +593,20 @@ mod tests {
         row.observed.proven = row.generation;
         row.observed.seen = carries;
         assert!(!row.is_free());
+    }
+
+    #[test]
+    fn who_began_a_change_and_was_not_seen_to_stop_may_go_on() {
+        let mut seen = SwitchObserved::default();
+        seen.begin("one");
+        assert!(seen.may_be_written_by_others("two") && !seen.may_be_written_by_others("one"));
+        seen.stopped("one");
+        assert!(!seen.may_be_written_by_others("two") && seen.writing);
+        seen.begin("one");
+        seen.begin("two");
+        seen.stopped("two");
+        assert!(["one", "two", "three"].iter().all(|it| seen.may_be_written_by_others(it)), "the first was not seen to stop");
+        assert_eq!(seen.begun, 3);
+        assert_eq!(serde_json::from_str::<SwitchObserved>("{}").unwrap(), SwitchObserved::default());
     }
 }

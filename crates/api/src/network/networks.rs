@@ -14,7 +14,7 @@ use model::net::operation::{Agent, AgentBinding};
 use model::net::pools::{AddressScope, IpVersion, SubnetPool};
 use model::net::qos::QosPolicy;
 use model::net::{Network, NetworkDesired, NetworkSegment, NetworkType, Port, ReleasedSegment, Segment, Subnet};
-use model::{Id, Object, Timestamp};
+use model::{Id, Object};
 use policy::Target;
 use serde_json::{Map, Value, json};
 use store::Query;
@@ -566,7 +566,8 @@ pub(super) async fn release(work: &mut Work<'_>, network: &mut Object<Network>, 
         let id = network.id.to_string();
         work.referenced_means::<Port>("network_id", in_use);
         work.step(|batch| batch.unless_referenced::<Port>("network_id", &id));
-        network.desired.released.push(ReleasedSegment { segment: segment.clone(), at: Timestamp::now(), forced: None });
+        let at = work.ask.app.store.now().await?;
+        network.desired.released.push(ReleasedSegment { segment: segment.clone(), at, forced: None });
     } else {
         work.step(|batch| batch.free(&pool, &key));
     }

@@ -45,6 +45,8 @@ enum Item {
 
 /// What is in quarantine, and the switches that could prove it released.
 struct Quarantine {
+    /// When that was read.
+    now: Timestamp,
     items: Vec<Item>,
     switches: Vec<Object<Switch>>,
     physical_network: String,
@@ -104,7 +106,8 @@ impl Quarantine {
         };
         items.extend(networks.into_iter().flat_map(segments).filter(may_be_left));
         items.sort_by(|a, b| a.id().cmp(b.id()));
-        Ok(Self { items, switches, physical_network: ask.app.settings.fabric.physical_network.clone() })
+        let now = store.now().await?;
+        Ok(Self { now, items, switches, physical_network: ask.app.settings.fabric.physical_network.clone() })
     }
 
     /// The switches that are still to be read for it.
@@ -113,7 +116,7 @@ impl Quarantine {
             Item::Port(row) => self.switches.iter().filter(|it| it.id == row.desired.switch).collect(),
             Item::Segment { segment, since, .. } => {
                 let trace = Trace::of(segment, &self.physical_network);
-                self.switches.iter().filter(|it| trace.is_some_and(|trace| it.owes(trace, *since))).collect()
+                self.switches.iter().filter(|it| trace.is_some_and(|trace| it.owes(trace, *since, self.now))).collect()
             }
         }
     }

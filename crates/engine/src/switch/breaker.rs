@@ -30,6 +30,8 @@ pub(super) async fn failed(cx: &Cx, switch: Object<Switch>, error: &SwitchError)
     cx.switches.fell_silent(&switch);
     let mut fresh = cx.load::<Switch>().await?.unwrap_or(switch);
     let seen = &mut fresh.observed;
+    seen.stopped(cx.claim.worker());
+    seen.silences += 1;
     seen.failures = seen.failures.saturating_add(1);
     let wait = pause(seen.failures);
     let after = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);

@@ -24,7 +24,7 @@ use model::net::VlanId;
 use model::{Object, Timestamp};
 use store::Query;
 
-use crate::runtime::{Cx, Fault, Look, Next};
+use crate::runtime::{Cx, Fault, GIVEN_UP, Look, Next};
 pub(crate) use ledger::{Remembered, follow_maps};
 use registry::Footing;
 pub use registry::Unseal;
@@ -80,7 +80,7 @@ fn gather(switch: &Object<Switch>, rows: &[Object<SwitchPort>]) -> Option<Durati
 }
 
 async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Object<SwitchPort>]) -> Look {
-    let footing = cx.switches.footing(&switch, cx.settle().max(driver.lingers()));
+    let footing = cx.switches.footing(&switch, cx.settle().max(driver.lingers()) + cx.others_stop(&switch));
     let in_use = ledger::in_use(cx).await?;
     let asked = if refusals::has_any(rows) { refusals::asked(cx, &switch).await? } else { 0 };
     let site = render::Site::new(cx, &switch, &in_use, asked);
@@ -89,7 +89,7 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
         // What it cannot do must not keep it from all else; the ports that need it wait, and say for what.
         wanted.vlans.values_mut().for_each(|it| it.vni = None);
     }
-    let began = Timestamp::now();
+    let began = cx.store.now().await?;
     // With nothing on its way a reading is enough; it is then the cheapest look there is. Where drift is only reported it has to be
     // known before anything is written. One that is only read is never written.
     let has_wishes = rows.iter().any(|row| row.proof().is_none() && !wanted.remove.contains(&row.desired.port));
@@ -106,18 +106,18 @@ async fn look(cx: &Cx, switch: Object<Switch>, driver: &dyn Driver, rows: &[Obje
             render::leave_alone(&mut wanted, &left_alone);
         }
         if switch.desired.read_only || !render::is_to_be_set(&wanted, &seen, &driver.facts()) {
-            let found = Found { before: None, seen, began, took: None, drift, left_alone, footing, refused: false };
+            let found = Found { before: None, seen, began, has_begun: false, took: None, drift, left_alone, footing, refused: false };
             return conclude(cx, switch, driver, rows, &wanted, found).await;
         }
     }
     let switch = begin_writing(cx, switch).await?;
-    let (began, clock) = (Timestamp::now(), Instant::now());
+    let (began, clock) = (cx.store.now().await?, Instant::now());
     match driver.ensure(&wanted).await {
         Ok(ensured) => {
             let drift = ledger::drift(rows, &ensured.before);
             let took = ensured.committed.then(|| clock.elapsed());
-            let found =
-                Found { before: Some(ensured.before), seen: ensured.after, began, took, drift, left_alone, footing, refused: false };
+            let before = Some(ensured.before);
+            let found = Found { before, seen: ensured.after, began, has_begun: true, took, drift, left_alone, footing, refused: false };
             conclude(cx, switch, driver, rows, &wanted, found).await
         }
         Err(SwitchError::Rejected { reason, .. }) => {
@@ -139,6 +139,8 @@ struct Found {
     seen: SwitchSeen,
     /// When the reading that counts began, at the latest.
     began: Timestamp,
+    /// Whether a change was begun in this look.
+    has_begun: bool,
     /// How long writing took, if anything was written.
     took: Option<Duration>,
     /// Rows that were proven before and are not any more.
@@ -155,8 +157,7 @@ struct Found {
 /// Fenced by the lease, so that nobody begins to write whose lease is another's by now.
 async fn begin_writing(cx: &Cx, switch: Object<Switch>) -> Result<Object<Switch>, Fault> {
     let mut fresh = cx.load::<Switch>().await?.unwrap_or(switch);
-    fresh.observed.writing = true;
-    fresh.observed.begun += 1;
+    fresh.observed.begin(cx.claim.worker());
     cx.store.apply(cx.facts().observe(&fresh)).await?;
     fresh.revision += 1;
     Ok(fresh)
@@ -211,6 +212,11 @@ async fn conclude(
     seen.failures = if is_well { 0 } else { seen.failures.saturating_add(1) };
     seen.retry_at = None;
     seen.writing = !found.footing.is_settled;
+    seen.ended += u64::from(found.has_begun);
+    if found.footing.is_settled {
+        seen.writer.clear();
+    }
+    seen.stopped(cx.claim.worker());
     seen.commits += u64::from(found.took.is_some());
     if let Some(took) = found.took {
         seen.commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -250,6 +256,13 @@ impl Cx {
     /// See [`Registry::footing`].
     pub(crate) fn settle(&self) -> Duration {
         Duration::from_secs(u64::from(self.config.fabric.settle_seconds))
+    }
+
+    /// How long somebody else may still send what it began, counted from when its work is ours: who lost its lease finds out when it is to
+    /// renew it, whatever it takes the time for. Whoever had an embedded store before us is dead.
+    fn others_stop(&self, switch: &Object<Switch>) -> Duration {
+        let may_go_on = !self.store.is_embedded() && switch.observed.may_be_written_by_others(self.claim.worker());
+        if may_go_on { GIVEN_UP } else { Duration::ZERO }
     }
 
     /// How long until a switch of which nothing is known to have changed is read again: the interval, more or less a tenth, so that

@@ -36,8 +36,13 @@ pub(crate) struct Registry {
     /// The secrets of switches of the configuration file; those are never stored.
     of_file: BTreeMap<String, BTreeMap<String, Secret>>,
     unseal: Arc<Unseal>,
-    /// Since when switches have answered without a change that broke off in between, and how many changes had been begun by then.
-    answering: Mutex<BTreeMap<String, (Instant, u64)>>,
+    /// Since when switches have answered without a change that broke off in between, and what [`mark`] there was then.
+    answering: Mutex<BTreeMap<String, (Instant, (u64, u64))>>,
+}
+
+/// How many changes of a switch had been broken off, and how often it had not answered, by whomever. Between two looks none is under way.
+fn mark(switch: &Object<Switch>) -> (u64, u64) {
+    (switch.observed.begun.saturating_sub(switch.observed.ended), switch.observed.silences)
 }
 
 /// What a look can build on.
@@ -52,10 +57,11 @@ pub(super) struct Footing {
 impl Registry {
     /// Whether what is read of a switch from now on can be believed. After a change that was broken off (the switch fell silent, or we
     /// died) lines of it may lie in some buffer of the switch and come into force after it was read: so it must have answered for a
-    /// while before that. What another replica began since, or a look of ours that was given up, makes the time begin anew.
+    /// while before that. What another replica broke off since, or found silent, or a look of ours that was given up, makes the time
+    /// begin anew.
     pub(super) fn footing(&self, switch: &Object<Switch>, settle: Duration) -> Footing {
         let answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = answering.get(switch.id.as_str()).filter(|(_, begun)| *begun == switch.observed.begun).map(|(since, _)| *since);
+        let since = answering.get(switch.id.as_str()).filter(|(_, then)| *then == mark(switch)).map(|(since, _)| *since);
         let is_settled = !switch.observed.writing || since.is_some_and(|since| since.elapsed() >= settle);
         Footing { is_settled, is_answering: since.is_some() }
     }
@@ -63,9 +69,8 @@ impl Registry {
     /// The switch answered in a look that began on this footing, to the end of it.
     pub(super) fn answered(&self, switch: &Object<Switch>, footing: Footing) {
         let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = switch.observed.begun;
-        let entry = answering.entry(switch.id.to_string()).or_insert_with(|| (Instant::now(), begun));
-        *entry = (if footing.is_answering { entry.0 } else { Instant::now() }, begun);
+        let entry = answering.entry(switch.id.to_string()).or_insert_with(|| (Instant::now(), mark(switch)));
+        *entry = (if footing.is_answering { entry.0 } else { Instant::now() }, mark(switch));
     }
 
     /// The switch did not answer.
@@ -239,15 +244,24 @@ mod tests {
         assert!(!registry.footing(&leaf, settle).is_settled, "it has not answered for long enough");
         std::thread::sleep(2 * settle);
 
-        // What we do ourselves meanwhile, in an orderly way, does not make it begin anew; silence does.
+        // What we do ourselves meanwhile, or another, in an orderly way, does not make it begin anew; silence does.
         let footing = registry.footing(&leaf, settle);
         assert!(footing.is_settled);
-        leaf.observed.begun = 2;
+        (leaf.observed.begun, leaf.observed.ended) = (2, 1);
         registry.answered(&leaf, footing);
         assert!(registry.footing(&leaf, settle).is_settled);
-        leaf.observed.begun = 3;
+        (leaf.observed.begun, leaf.observed.ended) = (3, 2);
+        assert!(registry.footing(&leaf, settle).is_settled, "another changed it and was seen to end");
+        leaf.observed.begun = 4;
         assert!(!registry.footing(&leaf, settle).is_settled, "a look of ours was given up before its end");
         registry.fell_silent(&leaf);
         assert!(!registry.footing(&leaf, settle).is_settled);
+
+        // It did not answer another replica in between.
+        registry.answered(&leaf, registry.footing(&leaf, settle));
+        std::thread::sleep(2 * settle);
+        assert!(registry.footing(&leaf, settle).is_settled);
+        leaf.observed.silences += 1;
+        assert!(!registry.footing(&leaf, settle).is_settled, "to somebody it was silent");
     }
 }

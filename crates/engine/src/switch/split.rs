@@ -24,7 +24,7 @@ pub(super) async fn without_the_refused(
     reason: &str,
 ) -> Look {
     let until = Instant::now() + LIMIT;
-    let began = Timestamp::now();
+    let began = cx.store.now().await?;
     let seen = match driver.observe().await {
         Ok(seen) => seen,
         Err(error) => return breaker::failed(cx, switch, &error).await,
@@ -87,13 +87,14 @@ pub(super) async fn without_the_refused(
     let began = if refused.is_empty() {
         began
     } else {
-        let began = Timestamp::now();
+        let began = cx.store.now().await?;
         last = match driver.observe().await {
             Ok(seen) => seen,
             Err(error) => return breaker::failed(cx, switch, &error).await,
         };
         began
     };
-    let found = Found { before: None, seen: last, began, took, drift, left_alone: Vec::new(), footing, refused: !refused.is_empty() };
+    let refused = !refused.is_empty();
+    let found = Found { before: None, seen: last, began, has_begun: true, took, drift, left_alone: Vec::new(), footing, refused };
     conclude(cx, switch, driver, rows, &wanted, found).await
 }
