@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::baremetal::hardware::TYPES;
 use model::baremetal::{Conductor, ConductorDesired, is_conductor_group};
-use model::{Id, Object, Timestamp};
+use model::{Id, Object};
 use store::{Batch, Query, Store, StoreError};
 use tokio::sync::watch;
 
@@ -69,7 +69,7 @@ impl Registered {
         };
         for _ in 0..RACES {
             let known = store.list(&Query::<Conductor>::new()).await?;
-            let now = Timestamp::now();
+            let now = store.now().await?;
             let of = |name: &String| known.iter().find(|it| it.name == *name);
             let had = names.iter().find(|name| of(name).is_some_and(|it| it.desired.instance == instance));
             let free = || names.iter().find(|name| of(name).is_none_or(|it| !it.desired.is_alive(now)));
@@ -98,7 +98,7 @@ impl Registered {
     async fn write(&self, store: &Store, known: Option<&Object<Conductor>>, online: bool) -> Result<(), StoreError> {
         let mut drivers: Vec<String> = TYPES.iter().map(|it| it.name.to_owned()).collect();
         drivers.sort_unstable();
-        let seen_at = Timestamp::now();
+        let seen_at = store.now().await?;
         let desired = ConductorDesired { conductor_group: self.group.clone(), drivers, online, seen_at, instance: self.instance.clone() };
         let batch = match known {
             Some(row) => Batch::wishes().want(&Object { desired, ..row.clone() }),
@@ -110,7 +110,8 @@ impl Registered {
     /// Is heard of.
     async fn heard(&self, store: &Store, online: bool) -> Result<(), StoreError> {
         let known = store.get(&id_of(&self.host)).await?;
-        let other = known.as_ref().filter(|it| it.desired.instance != self.instance && it.desired.is_alive(Timestamp::now()));
+        let now = store.now().await?;
+        let other = known.as_ref().filter(|it| it.desired.instance != self.instance && it.desired.is_alive(now));
         if let Some(other) = other {
             tracing::error!(host = self.host, other = other.desired.instance, "another process has taken this conductor's name");
             return Ok(());
@@ -144,7 +145,7 @@ pub(crate) async fn beat(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 
 /// Forgets those that were not heard of for long.
 async fn sweep(store: &Store) -> Result<(), StoreError> {
-    let now = Timestamp::now();
+    let now = store.now().await?;
     for it in store.list(&Query::<Conductor>::new()).await?.iter().filter(|it| it.desired.is_forgotten(now)) {
         match store.apply(Batch::wishes().remove(it)).await {
             Ok(()) => tracing::info!(host = it.name, "a conductor that was not heard of for long is forgotten"),
@@ -158,6 +159,8 @@ async fn sweep(store: &Store) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use model::Timestamp;
+
     use super::*;
     use crate::{AccessConfig, BaremetalConfig, ConsoleConfig, FabricConfig};
 

@@ -98,8 +98,8 @@ impl Steady {
     /// After how long it is set by the wall's clock.
     const FOLLOWS: Duration = Duration::from_secs(60);
 
-    fn new() -> Self {
-        Self { since: Instant::now(), wall: Timestamp::now() }
+    fn of(wall: Timestamp) -> Self {
+        Self { since: Instant::now(), wall }
     }
 
     fn now(self) -> Timestamp {
@@ -122,15 +122,17 @@ impl Cache {
         if let Some(alive) = fresh(&known) {
             return Ok(alive);
         }
-        let alive = Arc::new(Alive::of(store.list_few(&Query::new()).await?, [Timestamp::now(), self.steady()]));
+        // By the clock by which they say when they were heard of, whoever of them is asked.
+        let now = store.now().await?;
+        let alive = Arc::new(Alive::of(store.list_few(&Query::new()).await?, [now, self.steady(now)]));
         *known = Some((Instant::now(), Arc::clone(&alive)));
         Ok(alive)
     }
 
-    fn steady(&self) -> Timestamp {
+    fn steady(&self, wall: Timestamp) -> Timestamp {
         let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
         let usable = steady.filter(|it| it.since.elapsed() < Steady::FOLLOWS);
-        steady.insert(usable.unwrap_or_else(Steady::new)).now()
+        steady.insert(usable.unwrap_or_else(|| Steady::of(wall))).now()
     }
 }
 
@@ -248,6 +250,6 @@ mod tests {
         assert_eq!(count([-900, 3]), 1, "it was set back");
         assert_eq!(count([900, 900]), 0, "it was silent");
         let cache = Cache::default();
-        assert!(cache.steady() <= cache.steady());
+        assert!(cache.steady(Timestamp::now()) <= cache.steady(Timestamp::now()));
     }
 }
