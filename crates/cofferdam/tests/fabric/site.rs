@@ -32,6 +32,8 @@ pub struct Shape {
 /// Switches and their control plane.
 pub struct Site {
     pub serve: Serve,
+    /// Further replicas of it, over the same database.
+    pub others: Vec<Serve>,
     pub admin: Session,
     pub switches: Vec<Simulator>,
     /// The names of the ports to machines, by switch.
@@ -66,6 +68,11 @@ fn switch_id(nth: usize) -> String {
 impl Site {
     /// Starts both.
     pub fn start(shape: &Shape) -> Self {
+        Self::with_replicas(shape, None, &[])
+    }
+
+    /// Starts switches and a control plane over that database; and further replicas, each with this in its environment besides.
+    pub fn with_replicas(shape: &Shape, database_url: Option<String>, others: &[Vec<(String, String)>]) -> Self {
         let dir = tempfile::Builder::new().prefix("cofferdam-fabric-").tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut config = format!("[fabric]\nvlan_range = \"100:899\"\ndrift_interval_seconds = {}\n", shape.drift_seconds);
@@ -103,15 +110,27 @@ impl Site {
         std::fs::write(&path, config).unwrap();
         setting.config = Some(path);
         setting.environment.clone_from(&shape.environment);
+        setting.database_url = database_url;
         let base = setting.base();
+        let other = |(nth, environment): (usize, &Vec<(String, String)>)| {
+            let it = Setting::new(&dir.path().join(format!("state{}", nth + 2)));
+            Setting { state_dir: it.state_dir, port: it.port, environment: environment.clone(), ..setting.clone() }
+        };
+        let others: Vec<Setting> = others.iter().enumerate().map(other).collect();
         let serve = Serve::start(setting);
+        let others = others.into_iter().map(Serve::start).collect();
         let admin = Session::admin(&base, &serve.setting.state_dir);
         // Who says where machines are plugged in is a service.
         let id = |path: &str| admin.list(Service::Identity, path)[0]["id"].as_str().unwrap().to_owned();
         let path = format!("/projects/{}/users/{}/roles/{}", admin.project_id, id("/users?name=admin"), id("/roles?name=service"));
         assert_eq!(admin.call(Method::PUT, Service::Identity, &path, None).status, 204);
         let admin = Session::admin(&base, &serve.setting.state_dir);
-        Self { serve, admin, switches, ports, uplinks, runtime, _dir: dir }
+        Self { serve, others, admin, switches, ports, uplinks, runtime, _dir: dir }
+    }
+
+    /// All replicas of the control plane.
+    pub fn replicas(&self) -> Vec<&Serve> {
+        std::iter::once(&self.serve).chain(&self.others).collect()
     }
 
     /// A network with a VLAN; its id and the VLAN.
