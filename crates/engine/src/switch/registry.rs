@@ -36,12 +36,15 @@ pub(crate) struct Registry {
     /// The secrets of switches of the configuration file; those are never stored.
     of_file: BTreeMap<String, BTreeMap<String, Secret>>,
     unseal: Arc<Unseal>,
-    /// Since when switches have answered without a change that broke off in between, and what [`mark`] there was then.
-    answering: Mutex<BTreeMap<String, (Instant, (u64, u64))>>,
+    /// Since when switches have answered without a change that broke off in between, and what [`Mark`] there was then.
+    answering: Mutex<BTreeMap<String, (Instant, Mark)>>,
 }
 
-/// How many changes of a switch had been broken off, and how often it had not answered, by whomever. Between two looks none is under way.
-fn mark(switch: &Object<Switch>) -> (u64, u64) {
+/// How many changes of a switch had been broken off, and how often it had not answered, by whomever.
+type Mark = (u64, u64);
+
+/// The mark of now: between two looks no change is under way.
+fn mark(switch: &Object<Switch>) -> Mark {
     (switch.observed.begun.saturating_sub(switch.observed.ended), switch.observed.silences)
 }
 
