@@ -6,6 +6,7 @@
 mod support;
 
 mod burst;
+mod clock;
 mod dead;
 mod links;
 mod machines;

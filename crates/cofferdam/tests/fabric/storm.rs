@@ -11,6 +11,7 @@ use http::Method;
 use lab::netos::faults::{Partial, Refusal, Then};
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::plane::{Cables, is_possible};
 use crate::site::{Shape, Site};
 use crate::support::api::{Answer, Service, Session};
@@ -448,7 +449,7 @@ impl Storm {
             }
             10 => {
                 if let Some(postgres) = &self.postgres {
-                    postgres.turn(WRONG[usize::try_from(chance.below(WRONG.len() as u64)).unwrap()].parse().unwrap());
+                    clock::turn(postgres, WRONG[usize::try_from(chance.below(WRONG.len() as u64)).unwrap()].parse().unwrap());
                     self.count("the database's clock jumps");
                 }
             }
@@ -538,7 +539,7 @@ impl Storm {
             std::fs::write(clock, "+0").unwrap();
         }
         if let Some(postgres) = &self.postgres {
-            postgres.turn(0);
+            clock::turn(postgres, 0);
         }
         for place in 0..self.places.len() {
             match std::mem::replace(&mut self.doing[place], Doing::Nothing) {
@@ -668,7 +669,8 @@ fn no_port_is_ever_in_a_segment_that_is_not_its_tenants_with_two_replicas() {
         return;
     };
     let mut chance = Chance::seeded();
-    let (storm, watcher) = Storm::new(&[], Some(postgres.with_a_clock()));
+    clock::make(&postgres);
+    let (storm, watcher) = Storm::new(&[], Some(postgres));
     rage(storm, watcher, &mut chance, steps);
 }
 

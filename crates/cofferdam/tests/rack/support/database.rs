@@ -62,28 +62,6 @@ impl Postgres {
     }
 }
 
-impl Postgres {
-    /// Makes its clock one that [`Postgres::turn`] turns. Before anybody connects.
-    pub fn with_a_clock(self) -> Self {
-        statement(
-            &self.url,
-            &format!(
-                "CREATE TABLE turned (seconds DOUBLE PRECISION NOT NULL); INSERT INTO turned VALUES (0); \
-                 CREATE FUNCTION public.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS \
-                 'SELECT pg_catalog.statement_timestamp() + make_interval(secs => (SELECT seconds FROM public.turned))'; \
-                 ALTER DATABASE {} SET search_path = public, pg_catalog",
-                self.name
-            ),
-        );
-        self
-    }
-
-    /// Its clock is wrong by so many seconds from now on.
-    pub fn turn(&self, seconds: i32) {
-        statement(&self.url, &format!("UPDATE turned SET seconds = {seconds}"));
-    }
-}
-
 impl Drop for Postgres {
     fn drop(&mut self) {
         statement(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name));
