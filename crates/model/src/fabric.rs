@@ -527,7 +527,7 @@ mod tests {
             it.observed.unsettled = false;
             it.observed.vlans.insert(vlan(100));
             it.observed.half_vnis.insert(5000);
-            assert!(it.owes(trace, since), "half of it is there");
+            assert!(it.owes(trace, since, Timestamp::now()), "half of it is there");
             it.observed.half_vnis.clear();
             it.observed.vnis.insert(vlan(100), 5000);
             assert!(it.owes(trace, since, Timestamp::now()), "it is there");

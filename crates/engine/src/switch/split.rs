@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drivers::switch::{Switch as Driver, SwitchError, SwitchWanted, differs};
 use model::fabric::{Switch, SwitchPort};
-use model::{Object, Timestamp};
+use model::Object;
 use tokio::time::Instant;
 
 use super::{Footing, Found, breaker, conclude, ledger, names, refusals};
