@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drivers::switch::{Switch as Driver, SwitchError, SwitchWanted, differs};
-use model::fabric::{Switch, SwitchPort};
 use model::Object;
+use model::fabric::{Switch, SwitchPort};
 use tokio::time::Instant;
 
 use super::{Footing, Found, breaker, conclude, ledger, names, refusals};
