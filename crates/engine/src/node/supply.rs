@@ -308,10 +308,11 @@ impl Machine<'_> {
 
     /// That nobody would change the power of a node, if so.
     async fn unserved(&self, node: &Object<Node>) -> Result<Option<String>, Fault> {
-        let (group, now) = (&node.desired.conductor_group, Timestamp::now());
+        let group = &node.desired.conductor_group;
         if *group == self.cx.conductor.group {
             return Ok(None);
         }
+        let now = self.cx.store.now().await?;
         let all = self.cx.store.list(&Query::<Conductor>::new()).await?;
         let alive = all.iter().any(|it| it.desired.is_alive(now) && it.desired.serves(group, &node.desired.driver));
         Ok((!alive).then(|| format!("no conductor of its conductor group '{group}' is alive")))

@@ -42,7 +42,9 @@ fn nobody_was_cut(rig: &Rig) {
 
 /// Looks until the power changes of all these are over, killed now and then.
 async fn settle(rig: &Rig, ids: &[&Id<Node>], mut dice: Option<Dice>) {
-    for _ in 0..3000 {
+    // Who was killed before it gave its order gives it again after some seconds.
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while std::time::Instant::now() < until {
         let mut left = 0;
         for id in ids {
             let node = rig.node(id).await;
