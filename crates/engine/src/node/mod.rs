@@ -311,8 +311,8 @@ impl Machine<'_> {
         self.wait(&why, after).await
     }
 
-    /// Brings the machine to rest, after those that have their power from it. True once its BMC says that it is off. A machine that is never switched off counts as off: what
-    /// isolates it is its switch.
+    /// Brings the machine to rest, after those that have their power from it. True once its BMC says that it is off. A machine that is never
+    /// switched off counts as off: what isolates it is its switch.
     async fn is_off(&mut self) -> Result<bool, Fault> {
         if self.node.desired.disable_power_off {
             return Ok(true);
