@@ -59,6 +59,16 @@ struct Box9 {
     fed_by: Option<String>,
     /// How often its power was cut while it was on.
     cuts: u32,
+    /// Whoever gives it this order dies, before or after it is heard.
+    death: Option<(PowerAction, Death)>,
+    /// Somebody has died of it.
+    died: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    BeforeOrder,
+    AfterOrder,
 }
 
 /// Whether it has power at all.
@@ -77,11 +87,29 @@ impl Script {
     fn with<T>(&self, node: &str, change: impl FnOnce(&mut Box9) -> T) -> T {
         change(self.all().entry(node.to_owned()).or_default())
     }
+
+    /// What has no power any more is off.
+    fn cut_unfed(&self) {
+        let mut all = self.all();
+        let unfed: Vec<String> = all.keys().filter(|it| !is_fed(&all, it)).cloned().collect();
+        for it in all.iter_mut().filter(|it| it.1.on && unfed.contains(it.0)).map(|it| it.1) {
+            it.on = false;
+            it.cuts += 1;
+        }
+    }
 }
 
 struct ScriptBmc {
     script: Script,
     node: String,
+}
+
+impl ScriptBmc {
+    /// It goes on only without whoever asked.
+    async fn dies<T>(&self) -> T {
+        self.script.with(&self.node, |it| it.died = true);
+        std::future::pending().await
+    }
 }
 
 fn silence() -> BmcError {
@@ -109,6 +137,10 @@ impl Bmc for ScriptBmc {
             if !is_fed(&self.script.all(), &self.node) {
                 return Err(silence());
             }
+            let death = self.script.with(&self.node, |it| it.death.filter(|it| it.0 == action).map(|it| it.1));
+            if death == Some(Death::BeforeOrder) {
+                return self.dies().await;
+            }
             let done = self.script.with(&self.node, |it| {
                 if it.silent {
                     return Err(silence());
@@ -121,11 +153,9 @@ impl Bmc for ScriptBmc {
                 it.on = on;
                 Ok(())
             });
-            let mut all = self.script.all();
-            let unfed: Vec<String> = all.keys().filter(|it| !is_fed(&all, it)).cloned().collect();
-            for it in all.iter_mut().filter(|it| it.1.on && unfed.contains(it.0)).map(|it| it.1) {
-                it.on = false;
-                it.cuts += 1;
+            self.script.cut_unfed();
+            if death == Some(Death::AfterOrder) {
+                return self.dies().await;
             }
             done
         })

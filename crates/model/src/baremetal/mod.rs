@@ -26,8 +26,8 @@ pub use facts::{
 };
 pub use hardware::Interface;
 pub use node::{
-    AgentCommand, AskedBy, BootModeRequest, CONSOLE_WORK, Marked, Node, NodeDesired, NodeFault, NodeObserved, Phase, PowerRequest,
-    PowerState, PowerVerb, ProvisionRequest, is_busy, shown_state, supplier,
+    AgentCommand, AskedBy, BootModeRequest, CONSOLE_WORK, Marked, Node, NodeDesired, NodeFault, NodeObserved, Phase, PowerPhase,
+    PowerRequest, PowerState, PowerVerb, ProvisionRequest, is_busy, shown_state, supplier,
 };
 pub use parts::{
     BaremetalPort, BaremetalPortDesired, Chassis, ChassisDesired, Portgroup, PortgroupDesired, VolumeConnector, VolumeConnectorDesired,

@@ -115,6 +115,19 @@ pub enum PowerVerb {
     SoftReboot,
 }
 
+/// How far a power change that was begun is, so that whoever goes on after a death gives no order too few.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerPhase {
+    /// Its BMC may have been told or not.
+    #[default]
+    Begun,
+    /// Its BMC was told.
+    Told,
+    /// It was to be restarted and was seen off: it is to be switched on.
+    SeenOff,
+}
+
 impl PowerVerb {
     /// As the API spells it.
     pub fn as_str(self) -> &'static str {
@@ -404,6 +417,9 @@ pub struct NodeObserved {
     /// When the power change last asked was begun, until it ended.
     #[serde(skip_serializing_if = "is_default")]
     pub power_began: Option<Timestamp>,
+    /// How far that is.
+    #[serde(skip_serializing_if = "is_default")]
+    pub power_phase: PowerPhase,
     /// Since when it has the power of its parent or of its children seen to before its own is changed; while it does, its children begin
     /// nothing that needs its power.
     #[serde(skip_serializing_if = "is_default")]

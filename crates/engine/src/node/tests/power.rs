@@ -23,6 +23,61 @@ async fn power_on_request() {
     }
 }
 
+/// Whoever is to give an order dies just before or just after: it is given again at once, where it is not seen to have been followed. What
+/// shuts down by itself goes by no short clock, and a restart cannot be seen in the power.
+#[tokio::test]
+async fn no_order_is_lost_with_who_was_to_give_it() {
+    let rig = Rig::new(|_| {}).await;
+    let id = rig.enrolled("redfish", ProvisionState::Manageable, |_| {}).await;
+    let cases: [(PowerVerb, bool, PowerAction, &[&str]); 6] = [
+        (PowerVerb::On, false, PowerAction::On, &["On"]),
+        (PowerVerb::Off, true, PowerAction::Off, &["Off"]),
+        (PowerVerb::SoftOff, true, PowerAction::SoftOff, &["SoftOff"]),
+        (PowerVerb::SoftReboot, true, PowerAction::SoftOff, &["SoftOff", "On"]),
+        (PowerVerb::Reboot, true, PowerAction::Reset, &["Reset"]),
+        (PowerVerb::SoftReboot, true, PowerAction::On, &["SoftOff", "On"]),
+    ];
+    for (verb, before, killer, expected) in cases {
+        for death in [Death::BeforeOrder, Death::AfterOrder] {
+            let what = format!("{verb:?}, killed by {killer:?}, {death:?}");
+            rig.script.with(id.as_str(), |it| {
+                *it = Box9 { on: before, death: Some((killer, death)), ..Box9::default() };
+            });
+            let mut node = rig.node(&id).await;
+            node.observed.power = Some(if before { model::baremetal::PowerState::On } else { model::baremetal::PowerState::Off });
+            rig.observe(&node).await;
+            let seq = rig.power(&id, verb).await;
+            let death = async {
+                while !rig.script.with(id.as_str(), |it| it.died) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let looks = async {
+                while rig.node(&id).await.observed.handled_power < seq {
+                    rig.look(None).await;
+                }
+            };
+            tokio::select! {
+                () = looks => panic!("{what}: nobody died"),
+                () = death => {}
+            }
+            rig.script.with(id.as_str(), |it| it.death = None);
+            rig.store().void_leases().await.unwrap();
+            let until = std::time::Instant::now() + Duration::from_secs(4);
+            while rig.node(&id).await.observed.handled_power < seq {
+                assert!(std::time::Instant::now() < until, "{what}: {:?}", rig.node(&id).await.observed);
+                rig.look(None).await;
+            }
+            let seen = rig.node(&id).await.observed;
+            assert_eq!((seen.last_error, seen.power_began, seen.power), (None, None, Some(verb.target())), "{what}");
+            let (on, mut orders) = rig.script.with(id.as_str(), |it| (it.on, std::mem::take(&mut it.orders)));
+            assert_eq!(on, verb.target() == model::baremetal::PowerState::On, "{what}");
+            orders.dedup();
+            assert_eq!(orders, expected, "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_round_over_all_machines_is_held_up_by_nobody() {
     let rig = Rig::new(|_| {}).await;
