@@ -19,6 +19,7 @@ use store::{Batch, Severity, Wishes};
 use tokio::sync::SemaphorePermit;
 
 use super::node::{parse_id, said_by};
+use super::node_fields::target_power;
 use super::states::{accepted, change};
 use super::verb_steps::{self as steps, Of};
 use super::versions::Minor;
@@ -108,7 +109,9 @@ fn possible(ask: &Ask, node: &Object<Node>, target: &str, verb: Option<Verb>) ->
     if node.desired.maintenance && matches!(verb, Some(Verb::Deploy | Verb::Rebuild)) {
         return Err(in_maintenance(node, "provisioning"));
     }
-    let pending = node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled);
+    // What is under way may be given up or let go whatever is asked of the power.
+    let powered = target_power(node).is_some() && !matches!(verb, Some(Verb::Abort | Verb::Unhold));
+    let pending = powered || node.desired.request.as_ref().is_some_and(|it| it.seq > seen.handled);
     let fits = verb.filter(|verb| transition(seen.state, seen.is_waiting(), *verb).is_some());
     let Some(verb) = fits.filter(|_| !pending) else {
         return Err(if pending || (is_busy(node) && !seen.is_waiting()) { access::locked(node) } else { impossible(target, node) });

@@ -442,6 +442,8 @@ fn power_is_asked_for_once_at_a_time() {
         desk.put(admin, &path, json!({"target": "power on"})).await.expect(202);
         assert_eq!(desk.get(admin, &format!("{NODES}/{id}")).await.expect(200)["target_power_state"], "power on");
         desk.put(admin, &path, json!({"target": "power off"})).await.refused(409, "locked");
+        // Nor is a job begun in the middle of it.
+        desk.put(admin, &format!("{NODES}/{id}/states/provision"), json!({"target": "provide"})).await.refused(409, "locked");
         desk.seen(&id, S::Manageable, Phase::Rest).await;
         desk.put(admin, &path, json!({"target": "rebooting"})).await.expect(202);
         desk.put(admin, &path, json!({"target": "power on", "timeout": 0})).await.refused(400, "timeout has to be positive");

@@ -22,7 +22,9 @@ mod work;
 use std::time::Duration;
 
 use drivers::bmc::{Bmc, BmcError, HardwareConfig, PowerAction};
-use model::baremetal::{BaremetalPort, Interface, Node, NodeFault, Phase, PowerState, ProvisionState, StepState, Verb, shown_state};
+use model::baremetal::{
+    BaremetalPort, Interface, Node, NodeFault, Phase, PowerState, ProvisionState, StepState, Verb, is_asked, shown_state,
+};
 use model::{Object, Timestamp};
 use serde_json::json;
 use store::{Batch, Facts, Query, Severity};
@@ -60,7 +62,8 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
 }
 
 async fn look(cx: &Cx, mut node: Object<Node>) -> Look {
-    if node.observed.phase != Phase::Rest && node.observed.not_after(Timestamp::now()) {
+    let goes_on = node.observed.phase != Phase::Rest || node.observed.power_began.is_some() || node.observed.supply_since.is_some();
+    if goes_on && node.observed.not_after(Timestamp::now()) {
         cx.store.apply(cx.facts().observe(&node)).await?;
         node.revision += 1;
     }
@@ -174,8 +177,7 @@ impl Machine<'_> {
         tracing::info!(
             node.id = %self.node.id, node.name = self.node.name, state = state.as_str(), phase = phase.as_str(), took_s = took, reason, "node goes on"
         );
-        let pending = self.node.desired.power_request.as_ref().is_some_and(|it| it.seq > self.node.observed.handled_power);
-        Ok(if (phase == Phase::Rest || state.is_hold()) && !pending { Next::Gone } else { Next::Again(Duration::ZERO) })
+        Ok(if (phase == Phase::Rest || state.is_hold()) && !is_asked(&self.node) { Next::Gone } else { Next::Again(Duration::ZERO) })
     }
 
     async fn phase(self, phase: Phase, reason: &str) -> Look {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use drivers::bmc::Stage;
 use model::Timestamp;
 use model::baremetal::{
-    DeployTemplate, Interface, Job, Phase, PlannedStep, ProvisionRequest, ProvisionState, Step, StepState, Verb, transition,
+    DeployTemplate, Interface, Job, Phase, PlannedStep, PowerPhase, PowerVerb, ProvisionRequest, ProvisionState, Step, StepState, Verb,
+    transition,
 };
 use serde_json::{Map, Value};
 use store::Query;
@@ -23,14 +24,16 @@ impl Machine<'_> {
             // The API checks this too; the state moved between its look and ours.
             self.node.observed.last_error = Some(format!("cannot {} from {}", verb.as_str(), from.as_str()));
             self.save().await?;
-            return Ok(if self.node.observed.phase == Phase::Rest { Next::Gone } else { Next::Again(Duration::ZERO) });
+            return Ok(Next::Again(Duration::ZERO));
         };
+        let dropped = self.drop_power();
         match verb {
             Verb::Unhold => return self.unhold(state).await,
             Verb::Abort if from != ProvisionState::ServiceFailed => return self.abort(from).await,
             _ => {}
         }
-        let asked = format!("asked to {}", verb.as_str());
+        let dropped = dropped.map(|it| format!("; {} is given up", it.as_str())).unwrap_or_default();
+        let asked = format!("asked to {}{dropped}", verb.as_str());
         let kept = self.node.desired.maintenance;
         let seen = &mut self.node.observed;
         seen.fault = seen.fault.filter(|_| kept);
@@ -73,6 +76,20 @@ impl Machine<'_> {
                 self.fail(&why).await
             }
         }
+    }
+
+    /// A job sees to the power itself, and whatever comes of it: a change that was asked for before is not gone on with after it. Returns what
+    /// is given up. What another node asked for is only begun anew: it is void when that one does not wait for it any more.
+    ///
+    /// The API refuses a verb while power is changed, as Ironic does; but both may be asked for at once, and clusters ask on their own.
+    fn drop_power(&mut self) -> Option<PowerVerb> {
+        let seen = &mut self.node.observed;
+        seen.power_began = None;
+        seen.power_phase = PowerPhase::default();
+        let pending = self.node.desired.power_request.as_ref().filter(|it| it.seq > seen.handled_power && it.asked_by.is_none())?;
+        seen.handled_power = pending.seq;
+        seen.supply_since = None;
+        Some(pending.verb)
     }
 
     /// Where a job begins.

@@ -27,7 +27,7 @@ pub use facts::{
 pub use hardware::Interface;
 pub use node::{
     AgentCommand, AskedBy, BootModeRequest, CONSOLE_WORK, Marked, Node, NodeDesired, NodeFault, NodeObserved, Phase, PowerPhase,
-    PowerRequest, PowerState, PowerVerb, ProvisionRequest, is_busy, shown_state, supplier,
+    PowerRequest, PowerState, PowerVerb, ProvisionRequest, is_asked, is_busy, shown_state, supplier,
 };
 pub use parts::{
     BaremetalPort, BaremetalPortDesired, Chassis, ChassisDesired, Portgroup, PortgroupDesired, VolumeConnector, VolumeConnectorDesired,

@@ -528,6 +528,15 @@ impl NodeObserved {
     }
 }
 
+/// Whether something is asked of the machine that was not taken up or is not over: a verb, power, a boot mode, or that its fault be forgotten.
+pub fn is_asked(node: &Object<Node>) -> bool {
+    let (desired, seen) = (&node.desired, &node.observed);
+    desired.request.as_ref().is_some_and(|it| it.seq > seen.handled)
+        || desired.power_request.as_ref().is_some_and(|it| it.seq > seen.handled_power)
+        || desired.boot_mode_request.as_ref().is_some_and(|it| it.seq > seen.handled_boot_mode)
+        || (seen.fault.is_some() && !desired.maintenance)
+}
+
 /// The state users see: a request not yet taken up shows the state it leads to first, and waiting for the agent shows as such.
 pub fn shown_state(node: &Object<Node>) -> (&'static str, Option<&'static str>) {
     let seen = &node.observed;
@@ -581,12 +590,7 @@ impl Kind for Node {
     const SCANNED: &'static [&'static str] = &["driver", "conductor_group"];
 
     fn has_work(node: &Object<Self>) -> bool {
-        let (desired, seen) = (&node.desired, &node.observed);
-        seen.phase != Phase::Rest
-            || desired.request.as_ref().is_some_and(|it| it.seq > seen.handled)
-            || desired.power_request.as_ref().is_some_and(|it| it.seq > seen.handled_power)
-            || desired.boot_mode_request.as_ref().is_some_and(|it| it.seq > seen.handled_boot_mode)
-            || (seen.fault.is_some() && !desired.maintenance)
+        node.observed.phase != Phase::Rest || is_asked(node)
     }
 }
 

@@ -47,22 +47,7 @@ async fn no_order_is_lost_with_who_was_to_give_it() {
             node.observed.power = Some(if before { model::baremetal::PowerState::On } else { model::baremetal::PowerState::Off });
             rig.observe(&node).await;
             let seq = rig.power(&id, verb).await;
-            let death = async {
-                while !rig.script.with(id.as_str(), |it| it.died) {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
-            let looks = async {
-                while rig.node(&id).await.observed.handled_power < seq {
-                    rig.look(None).await;
-                }
-            };
-            tokio::select! {
-                () = looks => panic!("{what}: nobody died"),
-                () = death => {}
-            }
-            rig.script.with(id.as_str(), |it| it.death = None);
-            rig.store().void_leases().await.unwrap();
+            until_death(&rig, &id).await;
             let until = std::time::Instant::now() + Duration::from_secs(4);
             while rig.node(&id).await.observed.handled_power < seq {
                 assert!(std::time::Instant::now() < until, "{what}: {:?}", rig.node(&id).await.observed);
@@ -76,6 +61,92 @@ async fn no_order_is_lost_with_who_was_to_give_it() {
             assert_eq!(orders, expected, "{what}");
         }
     }
+}
+
+/// Looks until somebody dies of an order of power.
+async fn until_death(rig: &Rig, id: &Id<Node>) {
+    let looks = async { while rig.look(None).await {} };
+    let death = async {
+        while !rig.script.with(id.as_str(), |it| it.died) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = looks => panic!("nobody died"),
+        () = death => {}
+    }
+    rig.script.with(id.as_str(), |it| it.death = None);
+    rig.store().void_leases().await.unwrap();
+}
+
+/// What was asked of the power before a job is not gone on with after it, however far it was: a machine that was released stays off, and
+/// one that was deployed stays on.
+#[tokio::test]
+async fn no_power_change_outlives_a_job() {
+    for killer in [PowerAction::SoftOff, PowerAction::On] {
+        let rig = Rig::new(|_| {}).await;
+        let id = rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
+        rig.ask(&id, Verb::Deploy, Vec::new()).await;
+        rig.until(&id, ProvisionState::Active).await;
+        while rig.look(None).await {}
+        assert!(rig.script.with(id.as_str(), |it| it.on));
+        rig.script.with(id.as_str(), |it| it.death = Some((killer, Death::BeforeOrder)));
+        let seq = rig.power(&id, PowerVerb::SoftReboot).await;
+        until_death(&rig, &id).await;
+        rig.ask(&id, Verb::Undeploy, Vec::new()).await;
+        rig.until(&id, ProvisionState::Available).await;
+        while rig.look(None).await {}
+        let seen = rig.node(&id).await.observed;
+        assert_eq!((seen.handled_power, seen.power_began, seen.last_error), (seq, None, None), "{killer:?}");
+        assert!(!rig.script.with(id.as_str(), |it| it.on), "{killer:?}: nobody's machine was switched on");
+        let lines = rig.store().history(Node::NAME, id.as_str(), 100).await.unwrap();
+        let told = lines.iter().any(|it| it.detail["reason"].as_str().is_some_and(|it| it.ends_with("soft rebooting is given up")));
+        assert!(told, "{lines:?}");
+
+        // One that was asked together with the verb, and was not begun.
+        let id = rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
+        rig.ask(&id, Verb::Deploy, Vec::new()).await;
+        rig.power(&id, PowerVerb::Off).await;
+        rig.until(&id, ProvisionState::Active).await;
+        while rig.look(None).await {}
+        assert!(rig.script.with(id.as_str(), |it| it.on), "the tenant's machine was switched off");
+    }
+}
+
+/// What is asked together is all done: none is forgotten with the row of the others.
+#[tokio::test]
+async fn a_boot_mode_asked_with_a_verb_is_set_after_its_job() {
+    let rig = Rig::new(|_| {}).await;
+    // A verb that is done, and one that cannot be.
+    for (verb, state) in [(Verb::Deploy, ProvisionState::Active), (Verb::Rescue, ProvisionState::Available)] {
+        let id = rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
+        let mut node = rig.node(&id).await;
+        node.desired.boot_mode_request =
+            Some(model::baremetal::BootModeRequest { seq: 1, boot_mode: Some("uefi".into()), secure_boot: None });
+        rig.store().apply(Batch::wishes().want(&node).wake(&node.id)).await.unwrap();
+        rig.ask(&id, verb, Vec::new()).await;
+        if state == ProvisionState::Active {
+            rig.until(&id, state).await;
+        }
+        while rig.look(None).await {}
+        let seen = rig.node(&id).await.observed;
+        assert_eq!((seen.state, seen.handled, seen.handled_boot_mode), (state, 1, 1));
+    }
+}
+
+/// A change that began in the future began now: the clock was set back.
+#[tokio::test]
+async fn a_power_change_of_a_clock_that_was_set_back_ends() {
+    let rig = Rig::new(|_| {}).await;
+    let id = rig.enrolled("redfish", ProvisionState::Manageable, |_| {}).await;
+    rig.power(&id, PowerVerb::On).await;
+    let mut node = rig.node(&id).await;
+    node.observed.power_began = Some(Timestamp::now().plus_seconds(3600));
+    node.observed.power_phase = model::baremetal::PowerPhase::Told;
+    rig.observe(&node).await;
+    rig.look(None).await;
+    rig.look(None).await;
+    assert!(rig.node(&id).await.observed.power_began.is_some_and(|it| it <= Timestamp::now()));
 }
 
 #[tokio::test]
