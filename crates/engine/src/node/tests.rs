@@ -438,7 +438,7 @@ impl Rig {
     }
 
     async fn until_killed(&self, id: &Id<Node>, state: ProvisionState, mut dice: Option<Dice>) -> Object<Node> {
-        for _ in 0..3000 {
+        for () in looks() {
             let node = self.node(id).await;
             let taken = node.desired.request.as_ref().is_none_or(|it| it.seq <= node.observed.handled);
             if node.observed.state == state && taken && (node.observed.phase == Phase::Rest || state.is_hold()) {
@@ -455,6 +455,12 @@ impl Rig {
         let node = self.node(id).await;
         panic!("never {state:?}: {:?}", node.observed);
     }
+}
+
+/// As many looks as are patient enough: what goes by the clock cannot be waited for by counting.
+fn looks() -> impl Iterator<Item = ()> {
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    std::iter::from_fn(move || (std::time::Instant::now() < until).then_some(()))
 }
 
 /// Numbers that look random and come again with the same seed.
@@ -636,7 +642,7 @@ async fn holding_letting_go_and_giving_up() {
     rig.ask(&id, Verb::Manage, Vec::new()).await;
     rig.until(&id, ProvisionState::Manageable).await;
     rig.ask(&id, Verb::Clean, steps()).await;
-    for _ in 0..200 {
+    for () in looks() {
         rig.look(None).await;
         if rig.node(&id).await.observed.phase == Phase::Agent {
             break;
@@ -707,7 +713,7 @@ async fn no_more_at_once_than_may_be() {
         rig.ask(id, Verb::Provide, Vec::new()).await;
     }
     let mut waited = false;
-    for _ in 0..4000 {
+    for () in looks() {
         let mut done = 0;
         for id in &ids {
             let node = rig.node(id).await;

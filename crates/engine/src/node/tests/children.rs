@@ -25,7 +25,7 @@ fn on(name: &str, only: &[Id<Node>]) -> Step {
 /// Looks at what is due in a group until the parent is at rest in that state; now and then one is broken off.
 async fn clean(rig: &Rig, parent: &Id<Node>, steps: Vec<Step>, state: ProvisionState, mut dice: Option<Dice>) -> Object<Node> {
     rig.ask(parent, Verb::Clean, steps).await;
-    for _ in 0..3000 {
+    for () in looks() {
         let node = rig.node(parent).await;
         if node.observed.state == state
             && node.observed.phase == Phase::Rest

@@ -168,7 +168,7 @@ async fn a_round_over_all_machines_is_held_up_by_nobody() {
         began.elapsed()
     };
     let took = round().await;
-    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert!(took < Duration::from_secs(25), "{took:?}");
     let node = rig.node(&ids[0]).await;
     assert_eq!(node.observed.power, Some(model::baremetal::PowerState::On));
     let revision = rig.node(&ids[2]).await.revision;

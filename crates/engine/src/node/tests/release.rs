@@ -48,7 +48,7 @@ async fn released(forced: &[bool]) -> (Object<Node>, HistoryLine) {
     }
     rig.store().apply(batch).await.unwrap();
     rig.ask(&id, Verb::Undeploy, Vec::new()).await;
-    for _ in 0..200 {
+    for () in looks() {
         if rig.node(&id).await.observed.state == ProvisionState::Cleaning {
             break;
         }
