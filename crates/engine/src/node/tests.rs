@@ -520,8 +520,9 @@ async fn hardware_that_is_not_there_goes_through_every_verb() {
 /// is done once for each time it was asked for.
 #[tokio::test]
 async fn a_life_with_an_agent_survives_being_killed_anywhere() {
-    let seed = u64::from(std::process::id()) ^ Timestamp::now().0.unsigned_abs();
-    eprintln!("seed {seed}");
+    let given = std::env::var("COFFERDAM_TEST_SEED").ok().and_then(|it| it.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()) ^ Timestamp::now().0.unsigned_abs());
+    println!("COFFERDAM_TEST_SEED={seed}");
     for round in 0..12 {
         let rig = Rig::new(|_| {}).await;
         let id = rig.enrolled("redfish", ProvisionState::Manageable, |it| it.traits.extend(["CUSTOM_FAST".to_owned()])).await;
