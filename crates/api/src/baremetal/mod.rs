@@ -55,8 +55,11 @@ pub(crate) use conductor::Cache as Conductors;
 use crate::App;
 use crate::caller::Caller;
 use crate::failure::{self, Failure};
+use crate::identity::basic;
 use crate::microversion::{Range, Refused, Version};
 use versions::{Minor, RANGE};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// A request: who asks what of whom, in which version.
 pub(crate) struct Ask {
@@ -73,6 +76,12 @@ impl FromRequestParts<Arc<App>> for Ask {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        if !parts.headers.contains_key(TOKEN)
+            && let Some(token) = basic::token_of(app, &parts.headers).await?
+        {
+            let value = HeaderValue::from_str(token.reveal()).map_err(|error| Failure::Internal(error.to_string()))?;
+            parts.headers.insert(TOKEN, value);
+        }
         let caller = Caller::from_request_parts(parts, app).await?;
         let minor = parts.extensions.get::<Minor>().copied().unwrap_or(Minor(RANGE.min.1));
         let conductors = app.conductors.alive(&app.store).await?;

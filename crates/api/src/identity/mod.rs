@@ -4,6 +4,7 @@ pub(crate) mod access_rules;
 mod application_credentials;
 mod ask;
 mod auth;
+pub(crate) mod basic;
 mod catalog;
 mod credentials;
 mod domain_config;

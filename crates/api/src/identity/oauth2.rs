@@ -8,15 +8,13 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode, header};
 use model::Timestamp;
 use serde_json::{Map, json};
 
 use super::auth::{METHODS, Wanted, grant};
 use super::token::Scope;
-use super::{application_credentials, token};
+use super::{application_credentials, basic, token};
 use crate::App;
 use crate::failure::Failure;
 
@@ -36,18 +34,6 @@ fn error(status: StatusCode, error: &str, why: &str) -> Response {
     (status, Json(json!({"error": error, "error_description": why}))).into_response()
 }
 
-/// Id and secret of a client that names itself by HTTP's basic scheme.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, coded) = text.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(STANDARD.decode(coded.trim()).ok()?).ok()?;
-    let (id, secret) = decoded.split_once(':')?;
-    Some((id.to_owned(), secret.to_owned()))
-}
-
 /// POST /OS-OAUTH2/token
 async fn issue(Shared(app): Shared<Arc<App>>, headers: HeaderMap, bytes: Bytes) -> Response {
     let form: BTreeMap<String, String> = form_urlencoded::parse(&bytes).into_owned().collect();
@@ -63,7 +49,8 @@ async fn issue(Shared(app): Shared<Arc<App>>, headers: HeaderMap, bytes: Bytes) 
         }
     }
     let in_form = || Some((form.get("client_id")?.clone(), form.get("client_secret")?.clone()));
-    let client = basic(&headers).or_else(in_form).filter(|(id, secret)| !id.is_empty() && !secret.is_empty());
+    let by_header = basic::client(&headers).map(|it| (it.name, it.secret.reveal().to_owned()));
+    let client = by_header.or_else(in_form).filter(|(id, secret)| !id.is_empty() && !secret.is_empty());
     let Some((id, secret)) = client else {
         return error(StatusCode::UNAUTHORIZED, "invalid_client", UNKNOWN_CLIENT);
     };
@@ -98,22 +85,4 @@ async fn by_secret(app: &Arc<App>, id: String, secret: String) -> Result<(String
     #[expect(clippy::cast_possible_truncation, reason = "the seconds of a token are few")]
     let seconds = valid.claims.expires.seconds_since(Timestamp::now()).ceil() as i64;
     Ok((sealed, seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn clients_by_basic() {
-        let of = |text: &str| basic(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(text).unwrap())]));
-        let pair = |id: &str, secret: &str| Some((id.to_owned(), secret.to_owned()));
-        assert_eq!(of("Basic YTpiOmM="), pair("a", "b:c"));
-        assert_eq!(of("bASIC YTo="), pair("a", ""));
-        for wrong in ["Basic", "Basic ", "Basic YQ==", "Basic /w==", "Basic !", "Bearer YTpi"] {
-            assert_eq!(of(wrong), None, "{wrong}");
-        }
-    }
 }

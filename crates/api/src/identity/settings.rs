@@ -17,6 +17,8 @@ pub struct IdentitySettings {
     pub allow_expired_window_seconds: u32,
     /// Whether a token with a scope may be changed for one with another.
     pub allow_rescope_scoped_token: bool,
+    /// Whether the bare metal API takes HTTP's basic scheme in place of a token, as Metal3's operator needs it.
+    pub http_basic: bool,
     /// Most keys of tokens that are kept, the staged one included.
     pub max_active_keys: u32,
     /// How passwords are hashed.
@@ -36,6 +38,7 @@ impl Default for IdentitySettings {
             token_ttl_seconds: 3600,
             allow_expired_window_seconds: 172_800,
             allow_rescope_scoped_token: true,
+            http_basic: true,
             max_active_keys: 3,
             hashing: ::identity::hash::Settings::default(),
             security_compliance: SecurityCompliance::default(),

@@ -39,6 +39,7 @@ pub(crate) struct State {
     meanings: Remembered<String>,
     /// What tokens of a user for a scope mean, whichever of them it is.
     scoped: Remembered<(Id<User>, Scope)>,
+    pub(super) basic: super::basic::Cache,
     pub(super) catalogs: super::catalog::Cache,
     pub(super) providers: super::federation::Providers,
     pub(super) k8s: super::k8s::Policies,
@@ -58,6 +59,7 @@ impl State {
             inference: Mutex::new(None),
             meanings: Mutex::new(HashMap::new()),
             scoped: Mutex::new(HashMap::new()),
+            basic: super::basic::Cache::new().map_err(StoreError::Open)?,
             catalogs: super::catalog::Cache::default(),
             providers: super::federation::Providers::default(),
             k8s: super::k8s::Policies::default(),

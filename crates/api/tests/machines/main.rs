@@ -9,6 +9,7 @@ mod baremetal_actions;
 mod baremetal_recorded;
 mod baremetal_verbs;
 mod baremetal_versions;
+mod basic;
 mod books;
 mod cluster;
 mod compute;

@@ -41,7 +41,7 @@ pub(in crate::identity) async fn user_in(app: &App, asked: &Value) -> Result<Opt
 }
 
 /// Method `password`. An unknown user, a wrong password and a locked or disabled user take the same time and get the same answer.
-pub(super) async fn authenticate(app: &Arc<App>, data: &Map<String, Value>) -> Result<Proof, Failure> {
+pub(in crate::identity) async fn authenticate(app: &Arc<App>, data: &Map<String, Value>) -> Result<Proof, Failure> {
     let asked = data.get("user").ok_or_else(|| Failure::BadRequest("Expecting to find user in password.".into()))?;
     let password = asked.get("password").and_then(Value::as_str).map(Secret::new);
     let password = password.ok_or_else(|| Failure::BadRequest("Expecting to find password in user.".into()))?;
