@@ -36,6 +36,7 @@ fn every_command_of_the_client() {
         Some(clouds) => (admin.with_clouds(Path::new(clouds)), None),
         None => (admin, Some(Serve::start(setting))),
     };
+    let alone = serve.as_ref().map(|it| client.alone(&it.setting.base()));
     let shell = Shell::new(client, serve.as_ref().map(|it| it.setting.base()), dir.path());
     // Each user of the command waits mostly for Python; they do not get into each other's way.
     std::thread::scope(|scope| {
@@ -54,5 +55,11 @@ fn every_command_of_the_client() {
     let missed = shell.missed();
     assert!(missed.is_empty(), "never called: {missed:?}");
     say(&format!("{} commands were called {} times", shell.commands(), shell.calls()));
+    if let Some(alone) = alone {
+        alone.ok("baremetal node create --driver fake-hardware --name alone");
+        assert_eq!(alone.json("baremetal node show alone")["provision_state"], "enroll");
+        alone.ok("baremetal node delete alone");
+        alone.login("admin", "another", "admin").refused("baremetal node list", &["401"]);
+    }
     drop(serve);
 }

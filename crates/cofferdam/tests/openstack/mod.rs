@@ -48,6 +48,17 @@ impl Client {
         Self { clouds, ..self.clone() }
     }
 
+    /// For bare metal alone, without identity: HTTP's basic scheme, as clients of an Ironic that stands alone are configured.
+    pub fn alone(&self, base: &str) -> Self {
+        let text = std::fs::read_to_string(&self.clouds).unwrap();
+        let of = |key: &str| text.lines().find(|line| line.trim_start().starts_with(key)).unwrap().trim().to_owned();
+        let auth = format!("{}\n      {}\n      endpoint: {base}/baremetal", of("username:"), of("password:"));
+        let clouds = self.clouds.with_file_name("clouds-alone.yaml");
+        let text = format!("clouds:\n  cofferdam:\n    auth_type: http_basic\n    auth:\n      {auth}\n");
+        std::fs::write(&clouds, text).unwrap();
+        Self { clouds, ..self.clone() }
+    }
+
     fn run(&self, line: &str, more: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OS_")) {
