@@ -23,6 +23,7 @@ use crate::outside::{Agent, Outside};
 use crate::runtime::{Cx, Fault, Next, Shared};
 
 mod children;
+mod deadlines;
 mod drives;
 mod history;
 mod never_off;
@@ -38,6 +39,10 @@ struct Box9 {
     on: bool,
     silent: bool,
     hangs: bool,
+    /// Its power is on the way to another, for ever.
+    changing: bool,
+    /// It takes every order and does nothing.
+    stubborn: bool,
     boot: Option<BootDevice>,
     orders: Vec<String>,
     steps: Vec<OfferedStep>,
@@ -126,8 +131,11 @@ impl Bmc for ScriptBmc {
             if !is_fed(&self.script.all(), &self.node) {
                 return Err(silence());
             }
-            self.script
-                .with(&self.node, |it| if it.silent { Err(silence()) } else { Ok(if it.on { PowerState::On } else { PowerState::Off }) })
+            self.script.with(&self.node, |it| match it {
+                _ if it.silent => Err(silence()),
+                _ if it.changing => Ok(PowerState::Changing),
+                _ => Ok(if it.on { PowerState::On } else { PowerState::Off }),
+            })
         })
     }
 
@@ -146,6 +154,9 @@ impl Bmc for ScriptBmc {
                     return Err(silence());
                 }
                 it.orders.push(format!("{action:?}"));
+                if it.stubborn {
+                    return Ok(());
+                }
                 let on = matches!(action, PowerAction::On | PowerAction::Reset);
                 if !on || action == PowerAction::Reset || !it.on {
                     it.commands.clear();
@@ -170,6 +181,15 @@ impl Bmc for ScriptBmc {
 
     fn boot_device(&self) -> Fut<'_, Result<drivers::bmc::BootChoice, BmcError>> {
         Box::pin(async move { Ok(drivers::bmc::BootChoice { device: Some(BootDevice::Pxe), persistent: Some(false) }) })
+    }
+
+    fn inventory(&self) -> Fut<'_, Result<Value, BmcError>> {
+        Box::pin(async move {
+            if self.script.with(&self.node, |it| it.hangs) {
+                std::future::pending::<()>().await;
+            }
+            Ok(json!({"cpu": {"count": 4, "architecture": "x86_64"}}))
+        })
     }
 
     fn steps(&self, _stage: Stage) -> Vec<OfferedStep> {
@@ -206,10 +226,10 @@ impl ScriptAgent {
 }
 
 impl Agent for ScriptAgent {
-    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandId, AgentError>> {
+    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandState, AgentError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            let id = self.0.script.with(&self.0.node, |it| {
+            let state = self.0.script.with(&self.0.node, |it| {
                 if !it.on {
                     return Err(self.gone());
                 }
@@ -238,16 +258,19 @@ impl Agent for ScriptAgent {
                         state.result = json!({"step": step});
                         it.done.push(step.to_owned());
                     }
+                } else if it.fails.as_ref() == Some(&short) {
+                    state.status = CommandStatus::Failed;
+                    state.error = Some("it cannot".into());
                 } else {
                     state.status = CommandStatus::Succeeded;
                     it.done.push(name.to_owned());
                 }
-                it.commands.push(state);
-                Ok(id)
+                it.commands.push(state.clone());
+                Ok(state)
             })?;
             // Taken; whether the answer arrives is another matter.
             tokio::task::yield_now().await;
-            Ok(id)
+            Ok(state)
         })
     }
 
@@ -305,6 +328,11 @@ impl Rig {
 
     fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// How long a look at a machine may take from now on.
+    fn short_looks(&mut self, limit: Duration) {
+        Arc::get_mut(&mut self.shared).unwrap().machine_look = limit;
     }
 
     async fn enrolled(&self, driver: &str, state: ProvisionState, change: impl FnOnce(&mut NodeDesired)) -> Id<Node> {
