@@ -1,6 +1,9 @@
 //! Nothing is waited for without an end: whoever does not answer, or does not do what it was told, ends the job in its failed state.
 
-use model::baremetal::StepState;
+use model::baremetal::{BaremetalPortDesired, StepState};
+use model::net::{LocalLink, Network, vlan_key};
+
+use crate::provisioning::PROVISIONING;
 
 use super::*;
 
@@ -133,7 +136,7 @@ async fn a_step_that_took_long_leaves_the_next_its_own_time() {
 #[tokio::test]
 async fn a_bmc_that_never_answers_an_inspection_ends_it() {
     let mut rig = Rig::new(|_| {}).await;
-    rig.short_looks(Duration::from_millis(200));
+    Arc::get_mut(&mut rig.shared).unwrap().machine_look = Duration::from_millis(200);
     let by_bmc = |it: &mut NodeDesired| drop(it.interfaces.insert(Interface::Inspect, "redfish".into()));
     let id = rig.enrolled("redfish", ProvisionState::Manageable, by_bmc).await;
     rig.script.with(id.as_str(), |it| it.hangs = true);
@@ -244,4 +247,59 @@ async fn a_rescue_that_its_agent_refuses_at_once_has_failed() {
     let node = rig.until(&id, ProvisionState::RescueFailed).await;
     assert!(node.observed.last_error.unwrap().contains("finalize_rescue failed: it cannot"));
     assert!(!rig.script.with(id.as_str(), |it| it.on), "its ramdisk does not run on");
+}
+
+#[tokio::test]
+async fn a_vlan_that_is_somebody_else_s_holds_nobody_up() {
+    let mut rig = Rig::new(|_| {}).await;
+    let vlan = |id: u16| vlan_key(model::net::VlanId::new(id).unwrap());
+    let shared = Arc::get_mut(&mut rig.shared).unwrap();
+    let provisioning = json!({"vlan": 2999, "vlans": "3000:3003", "cidr": "10.0.0.0/24", "address": "10.0.0.1"});
+    shared.config.provisioning = Some(serde_json::from_value(provisioning).unwrap());
+    // No namespace can be called that: nothing is made on this host.
+    shared.config.edge = Some(crate::EdgeConfig { switch: "edge".into(), netns: "a/b".into(), netns_prefix: "cfd-none-".into() });
+    let pool = format!("vlan:{}", shared.config.fabric.physical_network);
+    let mut ids = Vec::new();
+    for nth in 0..3 {
+        let wired = |it: &mut NodeDesired| drop(it.interfaces.insert(Interface::Network, "neutron".into()));
+        let id = rig.enrolled("redfish", ProvisionState::Available, wired).await;
+        let card = BaremetalPortDesired {
+            local_link_connection: Some(LocalLink {
+                switch_id: String::new(),
+                switch_info: Some("leaf1".into()),
+                port_id: format!("p{nth}"),
+            }),
+            ..serde_json::from_value(json!({"node_id": id, "address": format!("02:00:00:00:00:0{nth}"), "pxe_enabled": true})).unwrap()
+        };
+        rig.store().apply(Batch::wishes().create(&Object::<BaremetalPort>::new(Id::random(), None, "", card))).await.unwrap();
+        ids.push(id);
+    }
+    // One has taken a VLAN that an administrator gave to a network of its own.
+    let batch = Batch::wishes().hold(&pool, &vlan(3000), "admins").hold("provisioning", &vlan(3000), ids[0].as_str());
+    rig.store().apply(batch.hold("provisioning", &vlan(3001), ids[1].as_str())).await.unwrap();
+    let held = async |id: &Id<Node>| {
+        let all = rig.store().allocations("provisioning").await.unwrap();
+        all.into_iter().find(|it| it.holder == id.as_str()).map(|it| it.value)
+    };
+    let plugs = |it: &mut model::baremetal::NodeObserved| {
+        (it.state, it.phase, it.phase_since) = (ProvisionState::Cleaning, Phase::Plug, Timestamp::now());
+    };
+    // Whoever lays the cables comes to the one behind it, too.
+    rig.store().apply(Batch::wishes().wake_named(PROVISIONING, PROVISIONING)).await.unwrap();
+    while let Some(claim) = rig.store().claim("w", LEASE).await.unwrap() {
+        let cx = Cx { shared: Arc::clone(&rig.shared), claim };
+        if cx.claim.kind == PROVISIONING {
+            let look = crate::provisioning::reconcile(&cx).await;
+            assert!(matches!(&look, Err(Fault::Outside(why)) if why.contains("is taken")), "it is said what is wrong");
+        }
+        rig.store().finish(&cx.claim, Outcome::Gone).await.unwrap();
+    }
+    let networks = rig.store().list(&Query::<Network>::new()).await.unwrap();
+    assert_eq!(networks.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["provisioning-3001"]);
+    // Who has what cannot be takes another, and who has none what is nobody's.
+    for (id, free) in [(&ids[0], 3002), (&ids[2], 3003)] {
+        seen(&rig, id, plugs).await;
+        looked(&rig, id).await;
+        assert_eq!(held(id).await, Some(vlan(free)));
+    }
 }
