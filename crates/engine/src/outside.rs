@@ -1,7 +1,7 @@
 //! What the reconcilers of machines touch outside: BMCs and agents. One seam, so that tests can stand in for both.
 
 use drivers::Fut;
-use drivers::agent::{AgentClient, AgentError, CommandId, CommandState};
+use drivers::agent::{AgentClient, AgentError, CommandState};
 use drivers::bmc::{Bmc, BmcError, HardwareConfig};
 use model::Secret;
 use net::Netns;
@@ -10,13 +10,13 @@ use serde_json::Value;
 /// An agent that is spoken to.
 pub(crate) trait Agent: Send + Sync {
     /// See [`AgentClient::start`].
-    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandId, AgentError>>;
+    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandState, AgentError>>;
     /// See [`AgentClient::commands`].
     fn commands(&self) -> Fut<'_, Result<Vec<CommandState>, AgentError>>;
 }
 
 impl Agent for AgentClient {
-    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandId, AgentError>> {
+    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandState, AgentError>> {
         Self::start(self, name, params)
     }
 

@@ -4,6 +4,7 @@
 //! A segment of its own is held by its machine from before it is plugged until its switch port was proven isolated again. The network
 //! of a segment stays when it is not held: on it is nobody but this host, and the next machine that holds the segment finds it ready.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use model::baremetal::Node;
 use model::net::{Network, Port, PortStatus, Segment, Subnet, SubnetDesired, VlanId, ip_key, vlan_key};
 use model::{Id, Object};
 use net::Netns;
-use store::{Batch, Facts, StoreError};
+use store::{Allocation, Batch, Facts, StoreError};
 
 use crate::config::{EdgeConfig, ProvisioningConfig};
 use crate::edge::{ACCESS_OWNER, access_binding, attach, mac, network, port, usual_layout};
@@ -60,6 +61,17 @@ impl ProvisioningSegment {
     }
 }
 
+/// The VLANs of the fabric, each held by its network.
+fn vlan_pool(shared: &Shared) -> String {
+    format!("vlan:{}", shared.config.fabric.physical_network)
+}
+
+/// Whether a VLAN is held by another network than one for ramdisks.
+fn is_anothers(it: &Allocation) -> bool {
+    let own = it.value.parse().ok().and_then(VlanId::new).map(|vlan| ProvisioningSegment::own(vlan).network);
+    own.is_none_or(|own| own.as_str() != it.holder)
+}
+
 fn config(shared: &Shared) -> Result<&ProvisioningConfig, Fault> {
     shared
         .config
@@ -97,10 +109,13 @@ pub(crate) async fn take(cx: &Cx, node: &Id<Node>) -> Result<Result<Provisioning
         (Some(segment), _) => segment,
         (None, None) => ProvisioningSegment::shared(&config),
         (None, Some(range)) => {
-            let held = cx.store.allocations(POOL).await?;
+            let taken: HashSet<String> = cx.store.allocations(POOL).await?.into_iter().map(|it| it.value).collect();
+            // An administrator may have given some of them to networks of other kinds.
+            let networks = cx.store.allocations(&vlan_pool(cx)).await?;
+            let others: HashSet<&str> = networks.iter().filter(|it| is_anothers(it)).map(|it| it.value.as_str()).collect();
             let all = (range.first.get()..=range.last.get()).filter_map(VlanId::new);
-            let Some(vlan) = all.into_iter().find(|vlan| !held.iter().any(|it| it.value == vlan_key(*vlan))) else {
-                return Ok(Err(format!("all {} segments for ramdisks are in use", held.len())));
+            let Some(vlan) = all.into_iter().find(|it| !taken.contains(&vlan_key(*it)) && !others.contains(vlan_key(*it).as_str())) else {
+                return Ok(Err(format!("all segments for ramdisks are in use: {} by machines", taken.len())));
             };
             // Who comes second finds it taken and takes the next at the next look.
             cx.store.apply(cx.facts().hold(POOL, &vlan_key(vlan), node.as_str()).wake_named(PROVISIONING, PROVISIONING)).await?;
@@ -108,8 +123,15 @@ pub(crate) async fn take(cx: &Cx, node: &Id<Node>) -> Result<Result<Provisioning
         }
     };
     // Whoever lays the cable is one, by its lease: two at once would each take the other's away.
-    if cx.store.get(&segment.network).await?.is_none() {
-        make(cx, &config, &segment).await?;
+    if cx.store.get(&segment.network).await?.is_none()
+        && let Err(why) = make(cx, &config, &segment).await?
+    {
+        if config.vlans.is_none() {
+            return Err(Fault::Outside(why));
+        }
+        // Another takes its place. It never was, so nobody was plugged into it.
+        cx.store.apply(free(cx.facts(), node)).await?;
+        return Ok(Err(why));
     }
     let access = cx.store.get(&segment.access).await?;
     Ok(match access.filter(|it| it.observed.status == PortStatus::Active) {
@@ -128,15 +150,21 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(config) = cx.config.provisioning.clone() else {
         return Ok(Next::Again(Duration::from_secs(3600)));
     };
+    let mut wrong = None;
     for segment in in_use(cx).await? {
-        ensure(cx, &config, &segment).await?;
+        match ensure(cx, &config, &segment).await {
+            Ok(()) => {}
+            Err(Fault::Store(error)) => return Err(error.into()),
+            // The others are seen to all the same.
+            Err(fault) => wrong = wrong.or(Some(fault)),
+        }
     }
-    Ok(Next::Again(RESYNC))
+    wrong.map_or(Ok(Next::Again(RESYNC)), Err)
 }
 
 async fn ensure(cx: &Cx, config: &ProvisioningConfig, segment: &ProvisioningSegment) -> Result<(), Fault> {
     if cx.store.get(&segment.network).await?.is_none() {
-        make(cx, config, segment).await?;
+        make(cx, config, segment).await?.map_err(Fault::Outside)?;
     }
     let Some(port) = cx.store.get(&segment.access).await? else {
         return Err(Fault::outside("the provisioning network has no access port"));
@@ -144,7 +172,8 @@ async fn ensure(cx: &Cx, config: &ProvisioningConfig, segment: &ProvisioningSegm
     attach(cx, &port, config.cidr.prefix_len(), config.address6.map(|it| (it, 64))).await
 }
 
-async fn make(cx: &Cx, config: &ProvisioningConfig, it: &ProvisioningSegment) -> Result<(), Fault> {
+/// Makes its network; the inner error says what of it is another's.
+async fn make(cx: &Cx, config: &ProvisioningConfig, it: &ProvisioningSegment) -> Result<Result<(), String>, Fault> {
     let fabric = &cx.config.fabric.physical_network;
     let segment = Segment::vlan(fabric, it.vlan);
     let name = if config.vlans.is_some() { format!("provisioning-{}", it.vlan) } else { "provisioning".to_owned() };
@@ -158,7 +187,7 @@ async fn make(cx: &Cx, config: &ProvisioningConfig, it: &ProvisioningSegment) ->
     let access = Object::new(it.access.clone(), None, "control plane on the provisioning network", desired);
     let batch = cx
         .facts()
-        .hold(&format!("vlan:{fabric}"), &vlan_key(it.vlan), it.network.as_str())
+        .hold(&vlan_pool(cx), &vlan_key(it.vlan), it.network.as_str())
         .hold(&format!("ip:{}", it.subnet), &ip_key(address), it.access.as_str())
         .hold(&format!("mac:{}", it.network), &mac, it.access.as_str())
         .create(&of)
@@ -167,11 +196,9 @@ async fn make(cx: &Cx, config: &ProvisioningConfig, it: &ProvisioningSegment) ->
         .wake(&it.access)
         .wake_named(PROVISIONING, PROVISIONING);
     match cx.store.apply(batch).await {
-        Err(StoreError::Taken { pool, value }) => {
-            Err(Fault::Outside(format!("the provisioning network cannot be made: {value} of {pool} is taken")))
-        }
+        Err(StoreError::Taken { pool, value }) => Ok(Err(format!("the provisioning network cannot be made: {value} of {pool} is taken"))),
         // Another machine's look made it meanwhile.
-        Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
+        Ok(()) | Err(StoreError::Exists { .. }) => Ok(Ok(())),
         Err(error) => Err(error.into()),
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) consoles: Consoles,
     pub(crate) conductor: conductor::Registered,
     pub(crate) history_place: history::Place,
+    /// How long one look at a machine may take.
+    pub(crate) machine_look: Duration,
     /// Room for config drives that are sent to agents.
     pub(crate) large_drives: Arc<Semaphore>,
 }
@@ -167,6 +169,7 @@ impl Engine {
                 consoles,
                 conductor,
                 history_place: history::Place::default(),
+                machine_look: node::LOOK_LIMIT,
                 large_drives: Arc::new(Semaphore::new(node::LARGE_DRIVES)),
             }),
         })
@@ -349,6 +352,8 @@ async fn one(shared: &Arc<Shared>, claim: Claim) {
     let limit = match cx.claim.kind.as_str() {
         POWER_SYNC_WORK | history::HISTORY_WORK => ROUND_LIMIT,
         Switch::NAME => SWITCH_LIMIT,
+        // It has a limit of its own, after which it is written down that it was reached.
+        Node::NAME => shared.machine_look + LOOK_LIMIT,
         _ => LOOK_LIMIT,
     };
     // What can go on at once does so under the same lease: giving it back and taking it again are two writes.

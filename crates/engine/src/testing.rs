@@ -34,6 +34,7 @@ pub(crate) async fn shared(dir: &Path, baremetal: BaremetalConfig, outside: Box<
         consoles: crate::console::Consoles::default(),
         conductor: crate::conductor::Registered::alone(),
         history_place: crate::history::Place::default(),
+        machine_look: crate::node::LOOK_LIMIT,
         large_drives: Arc::new(tokio::sync::Semaphore::new(crate::node::LARGE_DRIVES)),
     })
 }

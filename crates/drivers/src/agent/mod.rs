@@ -141,15 +141,15 @@ impl AgentClient {
         }
     }
 
-    /// Starts a command (`deploy.execute_deploy_step`) without waiting for its end.
+    /// Starts a command (`deploy.execute_deploy_step`) without waiting for its end. Of one that is quick the answer says already how it ended.
     ///
     /// # Errors
     /// After `Timeout` the command may run: list the commands before starting it again.
-    pub fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandId, AgentError>> {
+    pub fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandState, AgentError>> {
         Box::pin(async move {
             let url = format!("{}/v1/commands/?wait=false&agent_token={}", self.url, self.token.reveal());
             let answer = self.call(Request::json(Method::POST, url, &json!({"name": name, "params": params}))).await?;
-            Ok(state(&answer).ok_or_else(|| AgentError::Protocol { url: self.url.clone(), reason: "a command without an id".into() })?.id)
+            state(&answer).ok_or_else(|| AgentError::Protocol { url: self.url.clone(), reason: "a command without an id".into() })
         })
     }
 

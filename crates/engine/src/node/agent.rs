@@ -53,7 +53,7 @@ impl Machine<'_> {
         }
         match self.order_boot().await {
             Ok(()) => {}
-            Err(Ok(fault)) => return self.late(fault).await,
+            Err(Ok(fault)) => return Err(fault),
             Err(Err(why)) => return self.fail(&why).await,
         }
         let old = if self.is_by_media() { None } else { self.session().await? };
@@ -264,6 +264,7 @@ impl Machine<'_> {
     /// Does what silence asks for.
     pub(super) async fn silence(self, silence: Silence) -> Look {
         match silence {
+            Silence::Wait(why, _) if self.is_overdue() => self.fail(&why).await,
             Silence::Wait(why, after) => self.wait(&why, after).await,
             Silence::Boot(why) => self.phase(Phase::Boot, &why).await,
             Silence::Agent => self.phase(Phase::Agent, "its agent has not called in").await,

@@ -6,6 +6,7 @@
 
 mod agent;
 mod children;
+mod deadlines;
 mod isolation;
 mod limits;
 mod plan;
@@ -41,6 +42,7 @@ const BMC_LIMIT: f64 = 30.0;
 /// How long a job that failed waits for a silent BMC before it goes on by isolating the machine while it may be on, in seconds.
 const FAILING_LIMIT: f64 = 120.0;
 
+pub(crate) use deadlines::LOOK_LIMIT;
 pub(crate) use steps::LARGE_DRIVES;
 
 pub(crate) async fn reconcile(cx: &Cx) -> Look {
@@ -48,17 +50,12 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         cx.store.apply(limits::free_all(cx.facts(), &cx.claim.id)).await?;
         return Ok(Next::Gone);
     };
-    let look = look(cx, node).await;
-    if let Err(Fault::Silent(why) | Fault::Outside(why)) = &look
-        && let Some(mut node) = cx.load::<Node>().await?
-        && node.observed.reason != *why
-        && node.observed.phase != Phase::Rest
-    {
-        // Whoever asks why it does not go on is told; that it could not be written down is no reason to go on otherwise.
-        node.observed.reason.clone_from(why);
-        cx.store.apply(cx.facts().observe(&node)).await?;
+    let limit = cx.machine_look;
+    match tokio::time::timeout(limit, Box::pin(look(cx, node))).await {
+        Ok(Err(fault @ (Fault::Silent(_) | Fault::Outside(_)))) => Box::pin(deadlines::unanswered(cx, fault)).await,
+        Ok(look) => look,
+        Err(_) => Box::pin(deadlines::unanswered(cx, Fault::Silent(format!("did not end within {limit:?}")))).await,
     }
-    look
 }
 
 async fn look(cx: &Cx, mut node: Object<Node>) -> Look {
@@ -335,11 +332,6 @@ impl Machine<'_> {
             self.node.observed.power = Some(PowerState::Off);
         }
         Ok(off)
-    }
-
-    /// Whether a look that could not reach the BMC has lasted too long for this job.
-    fn is_overdue(&self) -> bool {
-        self.waited() > f64::from(self.cx.config.baremetal.bmc_timeout_seconds)
     }
 
     /// [`Machine::is_off`], which gives up on a BMC that is silent for too long.

@@ -22,7 +22,9 @@ use crate::baremetal_config::RackPower;
 use crate::outside::{Agent, Outside};
 use crate::runtime::{Cx, Fault, Next, Shared};
 
+mod allocations;
 mod children;
+mod deadlines;
 mod drives;
 mod history;
 mod never_off;
@@ -38,6 +40,10 @@ struct Box9 {
     on: bool,
     silent: bool,
     hangs: bool,
+    /// Its power is on the way to another, for ever.
+    changing: bool,
+    /// It takes every order and does nothing.
+    stubborn: bool,
     boot: Option<BootDevice>,
     orders: Vec<String>,
     steps: Vec<OfferedStep>,
@@ -126,8 +132,11 @@ impl Bmc for ScriptBmc {
             if !is_fed(&self.script.all(), &self.node) {
                 return Err(silence());
             }
-            self.script
-                .with(&self.node, |it| if it.silent { Err(silence()) } else { Ok(if it.on { PowerState::On } else { PowerState::Off }) })
+            self.script.with(&self.node, |it| match it {
+                _ if it.silent => Err(silence()),
+                _ if it.changing => Ok(PowerState::Changing),
+                _ => Ok(if it.on { PowerState::On } else { PowerState::Off }),
+            })
         })
     }
 
@@ -146,6 +155,9 @@ impl Bmc for ScriptBmc {
                     return Err(silence());
                 }
                 it.orders.push(format!("{action:?}"));
+                if it.stubborn {
+                    return Ok(());
+                }
                 let on = matches!(action, PowerAction::On | PowerAction::Reset);
                 if !on || action == PowerAction::Reset || !it.on {
                     it.commands.clear();
@@ -170,6 +182,15 @@ impl Bmc for ScriptBmc {
 
     fn boot_device(&self) -> Fut<'_, Result<drivers::bmc::BootChoice, BmcError>> {
         Box::pin(async move { Ok(drivers::bmc::BootChoice { device: Some(BootDevice::Pxe), persistent: Some(false) }) })
+    }
+
+    fn inventory(&self) -> Fut<'_, Result<Value, BmcError>> {
+        Box::pin(async move {
+            if self.script.with(&self.node, |it| it.hangs) {
+                std::future::pending::<()>().await;
+            }
+            Ok(json!({"cpu": {"count": 4, "architecture": "x86_64"}}))
+        })
     }
 
     fn steps(&self, _stage: Stage) -> Vec<OfferedStep> {
@@ -206,10 +227,10 @@ impl ScriptAgent {
 }
 
 impl Agent for ScriptAgent {
-    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandId, AgentError>> {
+    fn start<'a>(&'a self, name: &'a str, params: Value) -> Fut<'a, Result<CommandState, AgentError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            let id = self.0.script.with(&self.0.node, |it| {
+            let state = self.0.script.with(&self.0.node, |it| {
                 if !it.on {
                     return Err(self.gone());
                 }
@@ -238,16 +259,19 @@ impl Agent for ScriptAgent {
                         state.result = json!({"step": step});
                         it.done.push(step.to_owned());
                     }
+                } else if it.fails.as_ref() == Some(&short) {
+                    state.status = CommandStatus::Failed;
+                    state.error = Some("it cannot".into());
                 } else {
                     state.status = CommandStatus::Succeeded;
                     it.done.push(name.to_owned());
                 }
-                it.commands.push(state);
-                Ok(id)
+                it.commands.push(state.clone());
+                Ok(state)
             })?;
             // Taken; whether the answer arrives is another matter.
             tokio::task::yield_now().await;
-            Ok(id)
+            Ok(state)
         })
     }
 
@@ -733,40 +757,6 @@ async fn no_more_at_once_than_may_be() {
         rig.look(None).await;
     }
     panic!("never all cleaned");
-}
-
-#[tokio::test]
-async fn allocations_never_share_a_machine() {
-    let rig = Arc::new(Rig::new(|_| {}).await);
-    for _ in 0..12 {
-        rig.enrolled("redfish", ProvisionState::Available, |_| {}).await;
-    }
-    let mut batch = Batch::wishes();
-    for at in 0..15 {
-        let desired = AllocationDesired { resource_class: Some("big".into()), ..AllocationDesired::default() };
-        let it: Object<Allocation> = Object::new(Id::random(), None, format!("a{at}"), desired);
-        batch = batch.create(&it).wake(&it.id);
-    }
-    rig.store().apply(batch).await.unwrap();
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..6 {
-        let rig = Arc::clone(&rig);
-        workers.spawn(async move { while rig.look(None).await {} });
-    }
-    while let Some(ended) = workers.join_next().await {
-        ended.unwrap();
-    }
-    let all = rig.store().list(&Query::<Allocation>::new()).await.unwrap();
-    let mut nodes: Vec<_> = all.iter().filter_map(|it| it.observed.node_id.clone()).collect();
-    nodes.sort();
-    nodes.dedup();
-    let failed: Vec<_> = all.iter().filter(|it| it.observed.state == AllocationState::Error).collect();
-    assert_eq!((nodes.len(), failed.len()), (12, 3));
-    assert!(failed.iter().all(|it| it.observed.last_error.is_some()));
-    for it in all.iter().filter(|it| it.observed.state == AllocationState::Active) {
-        let node = rig.node(it.observed.node_id.as_ref().unwrap()).await;
-        assert_eq!((node.desired.instance_uuid, node.desired.allocation_id), (Some(it.id.to_string()), Some(it.id.clone())));
-    }
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use crate::runtime::{Fault, Look, Next};
 /// How long reading something that is not needed may take.
 const EXTRA: Duration = Duration::from_secs(10);
 
+/// How long a machine that is being enrolled may be on its way on or off, in seconds.
+const CHANGING_LIMIT: f64 = 180.0;
+
 /// A row of facts to be written.
 pub(super) enum Fact {
     Bios(Object<NodeBios>, bool),
@@ -99,6 +102,9 @@ impl Machine<'_> {
             Err(error) => Err(error),
         };
         match tried {
+            Ok(drivers::bmc::PowerState::Changing) if self.waited() > CHANGING_LIMIT => {
+                return self.unverified(format!("its BMC says for {CHANGING_LIMIT} s that it is neither on nor off")).await;
+            }
             Ok(drivers::bmc::PowerState::Changing) => return Ok(Next::Again(SOON)),
             Ok(power) => {
                 self.node.observed.power = Some(if power == drivers::bmc::PowerState::On { PowerState::On } else { PowerState::Off });
@@ -152,7 +158,7 @@ impl Machine<'_> {
                 error @ (drivers::bmc::BmcError::Unreachable { .. }
                 | drivers::bmc::BmcError::Timeout { .. }
                 | drivers::bmc::BmcError::Conflict { .. }),
-            ) => self.late(Fault::bmc(error)).await,
+            ) => Err(Fault::bmc(error)),
             Err(error) => self.fail(&error.to_string()).await,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drivers::bmc::{BootDevice, PowerAction};
+use drivers::bmc::{BmcError, BootDevice, PowerAction};
 use model::baremetal::{
     BaremetalPort, Interface, NodeInventory, Phase, Place, Portgroup, PowerState, ProvisionRequest, ProvisionState, TENANT_VIF, Verb,
     bond_properties, places,
@@ -15,7 +15,7 @@ use serde_json::json;
 use store::Query;
 
 use super::isolation::Isolation;
-use super::{FAILING_LIMIT, Machine, SOON, WAIT};
+use super::{Machine, SOON, WAIT};
 use crate::runtime::{Fault, Look, Next};
 use crate::{edge, inspection, provisioning};
 
@@ -202,7 +202,7 @@ impl Machine<'_> {
             None => {
                 let bmc = self.bmc().map_err(Fault::bmc)?;
                 match bmc.set_boot(BootDevice::Pxe, true).await {
-                    Ok(()) | Err(drivers::bmc::BmcError::Unsupported { .. }) => {}
+                    Ok(()) | Err(BmcError::Unsupported { .. }) => {}
                     Err(error) => return Err(Fault::bmc(error)),
                 }
                 bmc.set_power(PowerAction::Reset).await.map_err(Fault::bmc)?;
@@ -260,18 +260,12 @@ impl Machine<'_> {
     }
 
     pub(super) async fn stop(mut self) -> Look {
-        match self.is_off().await {
+        match self.off_or_late().await? {
             Ok(true) => {}
-            // A job that failed ends although its machine may be on: no network is left to it, and nobody else is given it.
-            Ok(false) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
-            Err(Fault::Silent(_) | Fault::Outside(_)) if self.node.observed.failing && self.waited() > FAILING_LIMIT => {}
-            Err(fault @ (Fault::Outside(_) | Fault::Silent(_))) if self.is_overdue() => return self.fail(&fault.to_string()).await,
-            Ok(false) if self.held.is_some() && self.is_overdue() => {
-                let (why, _) = self.held.take().unwrap_or_default();
-                return self.fail(&format!("it could not be switched off: {why}")).await;
-            }
             Ok(false) => return self.going_off("being switched off").await,
-            Err(fault) => return Err(fault),
+            // A job that failed ends although its machine may be on: no network is left to it, and nobody else is given it.
+            Err(_) if self.node.observed.failing => {}
+            Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
         }
         if let Err(fault) = self.eject().await {
             tracing::warn!(node.id = %self.node.id, %fault, "its virtual medium could not be taken out");
@@ -382,10 +376,15 @@ impl Machine<'_> {
             return self.held_up(held).await;
         }
         let ramdisk = self.interface(Interface::Deploy) == "ramdisk";
-        let bmc = self.bmc().map_err(Fault::bmc)?;
+        let bmc = match self.bmc() {
+            Ok(bmc) => bmc,
+            Err(error) => return self.refused(error).await,
+        };
         let device = match self.node.desired.instance_info.text("boot_iso").filter(|_| ramdisk) {
             Some(iso) => {
-                bmc.insert_media("cdrom", iso).await.map_err(Fault::bmc)?;
+                if let Err(error) = bmc.insert_media("cdrom", iso).await {
+                    return self.refused(error).await;
+                }
                 BootDevice::Cdrom
             }
             None if ramdisk && self.is_wired() => {
@@ -395,12 +394,12 @@ impl Machine<'_> {
             None => BootDevice::Disk,
         };
         match bmc.set_boot(device, false).await {
-            Ok(()) | Err(drivers::bmc::BmcError::Unsupported { .. }) => {}
-            Err(error) => return self.late(Fault::bmc(error)).await,
+            Ok(()) | Err(BmcError::Unsupported { .. }) => {}
+            Err(error) => return self.refused(error).await,
         }
         let action = if self.node.desired.disable_power_off { PowerAction::Reset } else { PowerAction::On };
         if let Err(error) = bmc.set_power(action).await {
-            return self.late(Fault::bmc(error)).await;
+            return self.refused(error).await;
         }
         self.node.observed.power = Some(PowerState::On);
         let reason = match device {
@@ -410,11 +409,11 @@ impl Machine<'_> {
         self.finish(reason).await
     }
 
-    /// A BMC did not do what it was told: it is told again, until that has lasted too long.
-    pub(super) async fn late(self, fault: Fault) -> Look {
-        if self.is_overdue() && !matches!(fault, Fault::Store(_)) {
-            return self.fail(&fault.to_string()).await;
+    /// A BMC did not do what it was told: it is told again if it ever will.
+    async fn refused(self, error: BmcError) -> Look {
+        match error {
+            BmcError::Unsupported { .. } | BmcError::Config { .. } => self.fail(&error.to_string()).await,
+            other => Err(Fault::bmc(other)),
         }
-        Err(fault)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drivers::agent::{AgentError, CommandStatus};
+use drivers::agent::{AgentError, CommandState, CommandStatus};
 use drivers::bmc::{BmcError, PowerAction, Stage, StepProgress};
 use model::Timestamp;
 use model::baremetal::{AgentCommand, Phase, PlannedStep, PowerVerb, ProvisionState, Step, StepState};
@@ -29,6 +29,11 @@ fn seconds_in(step: &PlannedStep) -> f64 {
 
 pub(super) fn label(step: &Step) -> String {
     format!("{}.{}", step.interface, step.step)
+}
+
+/// That a step failed, in the agent's words.
+fn failed(step: &PlannedStep, why: Option<&str>) -> String {
+    format!("{} failed: {}", label(&step.step), why.unwrap_or("no reason given"))
 }
 
 /// How soon a command under way is asked after: agents beat when they are done, so seldom is enough for long ones.
@@ -73,11 +78,12 @@ impl Machine<'_> {
             _ => {
                 // A step may have started the machine.
                 let began = self.node.observed.job.steps.iter().any(PlannedStep::is_done);
-                if began && !self.is_off().await? {
-                    return match self.held.take() {
-                        Some(held) => self.held_up(held).await,
-                        None => self.wait("being switched off", SOON).await,
-                    };
+                if began {
+                    match self.off_or_late().await? {
+                        Ok(true) => {}
+                        Ok(false) => return self.going_off("being switched off").await,
+                        Err(why) => return self.fail(&format!("it could not be switched off: {why}")).await,
+                    }
                 }
                 self.phase(Phase::Plug, "ready for its ramdisk").await
             }
@@ -164,8 +170,10 @@ impl Machine<'_> {
             ProvisionState::Deploying if !job.no_ramdisk => {
                 if let Ok(spoken) = self.speak().await? {
                     // What was written is on the disk before the power is cut; agents that know no such command do so by themselves.
-                    if let Err(Silence::Wait(_, after)) = self.ask(&spoken, "standby.sync", json!({})).await? {
-                        return Ok(Next::Again(after));
+                    match self.ask(&spoken, "standby.sync", json!({})).await? {
+                        Err(Silence::Wait(why, _)) if self.is_overdue() => return self.fail(&why).await,
+                        Err(Silence::Wait(_, after)) => return Ok(Next::Again(after)),
+                        Ok(_) | Err(_) => {}
                     }
                 }
                 self.phase(Phase::Stop, "its steps are done").await
@@ -347,15 +355,18 @@ impl Machine<'_> {
             let Params { value, room } = params;
             let started = spoken.agent.start(&name, value).await;
             drop(room);
-            let id = match started {
-                Ok(id) => id,
+            let CommandState { id, status, error, .. } = match started {
+                Ok(started) => started,
                 Err(AgentError::Busy { .. }) => return self.wait("its agent is busy", WAIT).await,
                 Err(error @ (AgentError::Unreachable { .. } | AgentError::Timeout { .. })) => return Err(Fault::outside(error)),
                 Err(error) => return self.fail(&error.to_string()).await,
             };
             if step.step.interface == "rescue" {
-                // Done when it is taken: the agent ends after it and can be asked nothing more.
-                return self.done(at, step, false).await;
+                return match status {
+                    CommandStatus::Failed | CommandStatus::VersionMismatch => self.fail(&failed(step, error.as_deref())).await,
+                    // Done when it is taken: the agent ends after it and can be asked nothing more.
+                    CommandStatus::Succeeded | CommandStatus::Running | CommandStatus::Other(_) => self.done(at, step, false).await,
+                };
             }
             let memory = json!({"id": id.0, "after": memory.get("after")});
             self.set_progress(at, StepState::Begun { at: began, memory });
@@ -379,7 +390,7 @@ impl Machine<'_> {
                 self.phase(Phase::Boot, "its agent's hardware managers have changed; the steps are asked for anew").await
             }
             CommandStatus::Failed => {
-                let why = state.error.clone().unwrap_or_else(|| "no reason given".into());
+                let why = state.error.as_deref().unwrap_or_default();
                 // The image comes from here: that we were away for longer than the agent is patient is not the machine's fault.
                 let began_job = self.node.observed.state_since.unwrap_or(self.node.observed.phase_since);
                 if why.starts_with(DOWNLOAD_FAILED)
@@ -391,7 +402,7 @@ impl Machine<'_> {
                     let why = format!("{} failed: {why}; booting again", label(&step.step));
                     return self.phase(Phase::Boot, &why).await;
                 }
-                self.fail(&format!("{} failed: {why}", label(&step.step))).await
+                self.fail(&failed(step, state.error.as_deref())).await
             }
         }
     }
