@@ -182,7 +182,7 @@ impl Client {
             }
             true
         };
-        let found = tokio::time::timeout(Duration::from_secs(30), work).await;
+        let found = tokio::time::timeout(Duration::from_secs(90), work).await;
         found.unwrap_or_else(|_| panic!("{wanted:?} was not said: {:?}", self.seen))
     }
 }
@@ -193,7 +193,7 @@ async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come");
+        assert!(began.elapsed() < Duration::from_secs(90), "{what} did not come");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
