@@ -10,6 +10,7 @@ mod isolation;
 mod limits;
 mod plan;
 mod power;
+mod restart;
 mod steps;
 mod supply;
 #[cfg(test)]
