@@ -319,6 +319,168 @@ async fn raid_sets_are_made_and_deleted() {
     assert!(sim.open().raid().await.unwrap()["logical_disks"].as_array().unwrap().is_empty());
 }
 
+/// What a step remembers, as if it were so many seconds later.
+fn aged(memory: &Value, seconds: i64) -> Value {
+    match memory {
+        Value::Object(all) => all.iter().map(|(key, value)| (key.clone(), aged(value, seconds))).collect(),
+        // No other number is as large as a moment.
+        Value::Number(it) => match it.as_i64() {
+            Some(at) if at > 1_000_000_000_000 => json!(model::Timestamp(at).plus_seconds(-seconds).0),
+            _ => memory.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
+/// Runs a step with a minute between any two looks; how often the machine was restarted.
+async fn run_slowly(sim: &Sim, step: &Step, mut memory: Value) -> (StepProgress, usize) {
+    let mut restarts = 0;
+    for _ in 0..60 {
+        let bmc = sim.open();
+        match bmc.run_step(step, &aged(&memory, 61)).await.unwrap() {
+            StepProgress::Again { memory: next, reboot, .. } => {
+                memory = next;
+                if reboot {
+                    restarts += 1;
+                    bmc.set_power(PowerAction::Off).await.unwrap();
+                    bmc.set_power(PowerAction::On).await.unwrap();
+                }
+            }
+            end => return (end, restarts),
+        }
+    }
+    panic!("{}.{} does not end: {memory}", step.interface, step.step);
+}
+
+/// Two sets on a controller that deletes at the next start.
+async fn two_sets() -> (Sim, Step) {
+    let sim = Sim::start().await;
+    let sets = json!([{"size_gb": 100, "raid_level": "1", "volume_name": "root"}, {"size_gb": "MAX", "raid_level": "1"}]);
+    let create = step("raid", "apply_configuration", &json!({"raid_config": {"logical_disks": sets}}));
+    assert_eq!(run(&sim, &create, |_| {}).await.0, StepProgress::Done);
+    sim.set(&format!("{SYSTEM}/Storage/1/Volumes"), "/@Redfish.OperationApplyTimeSupport/SupportedValues", json!(["OnReset"]));
+    sim.lock().deletes_at_start = true;
+    (sim, step("raid", "delete_configuration", &json!({})))
+}
+
+fn deletes(sim: &Sim) -> Vec<String> {
+    sim.lock().log.iter().filter(|it| it.0 == "DELETE").map(|it| it.1.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_deletion_whose_process_died_is_found_or_waited_for() {
+    for are_tasks in [true, false] {
+        let (sim, delete) = two_sets().await;
+        sim.lock().deletes_are_tasks = are_tasks;
+        for _ in 0..3 {
+            // Told the BMC, then died before its memory was stored.
+            let look = sim.open().run_step(&delete, &Value::Null).await.unwrap();
+            assert!(matches!(look, StepProgress::Again { reboot: false, .. }), "{look:?}");
+        }
+        assert_eq!(run_slowly(&sim, &delete, Value::Null).await, (StepProgress::Done, 1), "tasks: {are_tasks}");
+        let asked = deletes(&sim);
+        assert!(!are_tasks || asked.len() == 2, "what has a task is not asked for twice: {asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_controller_that_deletes_one_set_at_a_time() {
+    for are_tasks in [true, false] {
+        let (sim, delete) = two_sets().await;
+        sim.lock().deletes_are_tasks = are_tasks;
+        sim.lock().deletes_at_once = 1;
+        assert_eq!(run_slowly(&sim, &delete, Value::Null).await, (StepProgress::Done, 2), "a restart for each; tasks: {are_tasks}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_for_good_ends() {
+    let (sim, delete) = two_sets().await;
+    for path in sim.resource(&format!("{SYSTEM}/Storage/1/Volumes"))["Members"].as_array().unwrap() {
+        let why = error("Base.1.8.InsufficientPrivilege", "it is locked");
+        sim.instead(Method::DELETE, path["@odata.id"].as_str().unwrap(), 405, why, 1_000);
+    }
+    let (end, restarts) = run_slowly(&sim, &delete, Value::Null).await;
+    assert!(matches!(&end, StepProgress::Failed(why) if why.contains("it is locked")), "{end:?}");
+    assert_eq!(restarts, 1, "whether it was to go at the next start could not be seen otherwise");
+    sim.set(&format!("{SYSTEM}/Storage/1/Volumes"), "/@Redfish.OperationApplyTimeSupport/SupportedValues", json!(["Immediate"]));
+    let (end, restarts) = run_slowly(&sim, &delete, Value::Null).await;
+    assert!(matches!(&end, StepProgress::Failed(why) if why.contains("it is locked")), "{end:?}");
+    assert_eq!(restarts, 0);
+}
+
+#[tokio::test]
+async fn a_deletion_remembered_by_an_earlier_version_goes_on() {
+    let (sim, delete) = two_sets().await;
+    let paths: Vec<String> = sim.resource(&format!("{SYSTEM}/Storage/1/Volumes"))["Members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["@odata.id"].as_str().unwrap().to_owned())
+        .collect();
+    sim.lock().pending_deletes.clone_from(&paths);
+    let posted: serde_json::Map<String, Value> = paths.iter().map(|it| (it.clone(), json!({"task": null, "on_reset": true}))).collect();
+    for (restarted, restarts) in [(Value::Null, 1), (json!(true), 0)] {
+        let mut memory = json!({"since": model::Timestamp::now().0, "deletes": posted});
+        if restarted == true {
+            memory["restarted"] = restarted;
+        }
+        let StepProgress::Again { reboot, .. } = sim.open().run_step(&delete, &memory).await.unwrap() else { panic!("it ended") };
+        assert_eq!(usize::from(reboot), restarts);
+    }
+    assert!(deletes(&sim).is_empty());
+}
+
+#[tokio::test]
+async fn bios_settings_whose_process_died_are_not_refused() {
+    let sim = Sim::start().await;
+    sim.lock().strict_bios = true;
+    let apply = |value: i64| step("bios", "apply_configuration", &json!({"settings": [{"name": "NumCores", "value": value}]}));
+    assert_eq!(run_dying(&sim, &apply(16), |_| {}, 2).await, (StepProgress::Done, 1));
+    assert_eq!(sim.resource(&format!("{SYSTEM}/Bios"))["Attributes"]["NumCores"], 16);
+    assert_eq!(run_dying(&sim, &step("bios", "factory_reset", &json!({})), |_| {}, 2).await, (StepProgress::Done, 1));
+    // What somebody else has asked for is not taken for ours.
+    sim.lock().pending_bios.insert("NumCores".into(), json!(2));
+    let error = sim.open().run_step(&apply(16), &Value::Null).await.unwrap_err();
+    assert!(matches!(&error, BmcError::Rejected { reason, .. } if reason.contains("already committed")), "{error}");
+}
+
+/// A connection that ends after the order went out leaves unknown whether it was heard; one that never was says that it was not.
+#[tokio::test]
+async fn an_order_that_broke_off_may_have_been_heard() {
+    let sim = Sim::start().await;
+    sim.open().power().await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let system = json!({"@odata.id": "/redfish/v1/Systems/1", "PowerState": "On", "Actions": {"#ComputerSystem.Reset":
+            {"target": "/reset", "ResetType@Redfish.AllowableValues": ["ForceRestart"]}}})
+        .to_string();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap();
+            if request[..read].starts_with(b"GET") {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", system.len());
+                stream.write_all(format!("{head}{system}").as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let bmc = sim
+        .open_with(|it| {
+            it.info.0.insert("redfish_address".into(), json!(address));
+            it.info.0.insert("redfish_auth_type".into(), json!("basic"));
+            it.info.0.insert("redfish_system_id".into(), json!("/redfish/v1/Systems/1"));
+        })
+        .unwrap();
+    let error = bmc.set_power(PowerAction::Reset).await.unwrap_err();
+    assert!(matches!(error, BmcError::Timeout { .. }), "{error}");
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    let error = bmc.set_power(PowerAction::Reset).await.unwrap_err();
+    assert!(matches!(error, BmcError::Unreachable { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_step_whose_process_dies_again_and_again_is_done_once() {
     let raid = |apply: &str| {

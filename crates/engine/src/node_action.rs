@@ -1,17 +1,20 @@
-//! What a client asks of a BMC and waits for: done once, while somebody waits.
+//! What a client asks of a BMC: done once, and while somebody waits if somebody does.
 
 use std::time::Duration;
 
 use drivers::bmc::{Bmc, BmcError, BootDevice};
-use model::Timestamp;
 use model::baremetal::{Action, ActionEnd, Node, NodeAction};
+use model::{Object, Timestamp};
 use serde_json::{Value, json};
+use store::{Batch, Facts, Severity};
 
 use crate::node;
 use crate::runtime::{Cx, Look, Next};
 
 /// How long an answer that nobody fetched is kept.
 const KEPT: Duration = Duration::from_secs(60);
+/// How long a BMC may take for one, in seconds.
+const LIMIT: f64 = 55.0;
 
 pub(crate) async fn reconcile(cx: &Cx) -> Look {
     let Some(mut row) = cx.load::<NodeAction>().await? else {
@@ -26,15 +29,26 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
         cx.store.apply(cx.facts().remove(&row)).await?;
         return Ok(Next::Gone);
     }
+    if row.observed.begun && is_once(&row.desired.action) {
+        let why = "whoever did it died meanwhile: whether it was done is not known";
+        row.observed.end = Some(ActionEnd::Failed { why: why.into() });
+        cx.store.apply(told(cx.facts().observe(&row), &row, why)).await?;
+        return Ok(Next::Again(Duration::ZERO));
+    }
     if left <= 0.0 {
-        cx.store.apply(cx.facts().remove(&row)).await?;
+        cx.store.apply(told(cx.facts().remove(&row), &row, "it was not begun in time")).await?;
         return Ok(Next::Gone);
     }
     let end = match cx.store.get::<Node>(&row.desired.node_id).await? {
         None => ActionEnd::Failed { why: format!("node {} is not there", row.desired.node_id) },
         Some(node) => match cx.outside.bmc(node::hardware(&node, &node.desired)) {
             Ok(bmc) => {
-                let limit = Duration::from_secs_f64(left.clamp(0.1, 55.0));
+                if is_once(&row.desired.action) {
+                    row.observed.begun = true;
+                    cx.store.apply(cx.facts().observe(&row)).await?;
+                    row.revision += 1;
+                }
+                let limit = Duration::from_secs_f64(if row.desired.unwatched { LIMIT } else { left.clamp(0.1, LIMIT) });
                 match tokio::time::timeout(limit, act(bmc.as_ref(), &row.desired.action)).await {
                     Ok(Ok(value)) => ActionEnd::Done { value },
                     Ok(Err(error)) => ended(&error),
@@ -44,9 +58,46 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
             Err(error) => ended(&error),
         },
     };
+    if row.desired.unwatched {
+        let batch = cx.facts().remove(&row);
+        let batch = match &end {
+            ActionEnd::Done { .. } => batch,
+            ActionEnd::Unsupported { why } | ActionEnd::Failed { why } => told(batch, &row, why),
+        };
+        cx.store.apply(batch).await?;
+        return Ok(Next::Gone);
+    }
     row.observed.end = Some(end);
     cx.store.apply(cx.facts().observe(&row)).await?;
     Ok(Next::Again(KEPT))
+}
+
+/// Whether it may not be done a second time because it is not known whether it was done. Other changes come to the same.
+fn is_once(action: &Action) -> bool {
+    match action {
+        Action::InjectNmi => true,
+        Action::Vendor { http_method, .. } => http_method != "GET",
+        _ => false,
+    }
+}
+
+/// Has the node's history say what was asked and did not end well; of questions it says nothing.
+fn told(batch: Batch<Facts>, row: &Object<NodeAction>, why: &str) -> Batch<Facts> {
+    let what = match &row.desired.action {
+        Action::SetBootDevice { device, .. } => format!("boot from {device}"),
+        Action::InjectNmi => "non-maskable interrupt".to_owned(),
+        Action::SetIndicator { component, indicator, .. } => format!("indicator {indicator}@{component}"),
+        Action::AttachVirtualMedia { device_type, .. } => format!("attach {device_type}"),
+        Action::DetachVirtualMedia { .. } => "detach virtual media".to_owned(),
+        Action::Vendor { method, http_method, .. } if http_method != "GET" => format!("vendor method {method}"),
+        Action::Vendor { .. }
+        | Action::GetBootDevice
+        | Action::GetSupportedBootDevices
+        | Action::GetIndicators
+        | Action::GetIndicator { .. }
+        | Action::GetVirtualMedia => return batch,
+    };
+    batch.history(&row.desired.node_id, Severity::Error, &format!("failed: {what}"), &json!({ "reason": why }))
 }
 
 /// What the client is told: what it asked wrongly or of the wrong hardware is its own fault.

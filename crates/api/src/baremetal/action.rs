@@ -14,6 +14,8 @@ use crate::failure::Failure;
 
 /// How long a controller is waited for, in seconds.
 const WAIT_SECONDS: i64 = 30;
+/// How long one that nobody waits for may wait for its turn, in seconds: a server that was restarted comes back within.
+const START_SECONDS: i64 = 600;
 /// The first and the longest pause between two looks.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
@@ -23,28 +25,29 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// `Conflict` if it changes something while somebody works on the node; `BadRequest` if the hardware cannot do it; 500 with the
 /// controller's words if it failed; `Unavailable` if it was not done in time.
 pub(super) async fn run(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Value, Failure> {
-    let row = begin(ask, node, action, words).await?;
+    let row = begin(ask, node, action, words, WAIT_SECONDS).await?;
     let answer = wait(ask, node, &row).await;
     forget(ask, &row).await;
     answer
 }
 
-/// The same without waiting: what it comes to is not told.
+/// The same without waiting: what it comes to is not told, but if it is nothing good, the node's history says so.
 ///
 /// # Errors
 /// `Conflict` while somebody works on the node.
 pub(super) async fn start(ask: &Ask, node: &Object<Node>, action: Action, words: &str) -> Result<(), Failure> {
-    begin(ask, node, action, Some(words)).await.map(drop)
+    begin(ask, node, action, Some(words), START_SECONDS).await.map(drop)
 }
 
-async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Id<NodeAction>, Failure> {
+async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>, seconds: i64) -> Result<Id<NodeAction>, Failure> {
     let interface = if matches!(action, Action::Vendor { .. }) { Interface::Vendor } else { Interface::Management };
     access::served(ask, node)?;
     validate::controller(node, interface).map_err(Failure::BadRequest)?;
     if words.is_some() {
         access::unlocked(node)?;
     }
-    let desired = NodeActionDesired { node_id: node.id.clone(), action, until: Timestamp::now().plus_seconds(WAIT_SECONDS) };
+    let until = Timestamp::now().plus_seconds(seconds);
+    let desired = NodeActionDesired { node_id: node.id.clone(), action, until, unwatched: seconds != WAIT_SECONDS };
     let row: Object<NodeAction> = Object::new(Id::random(), None, "", desired);
     let mut batch = Batch::wishes().require(&node.id).create(&row);
     if let Some(words) = words {

@@ -238,7 +238,7 @@ pub struct HardwareConfig {
 /// Why a BMC could not be asked or told.
 #[derive(Debug, thiserror::Error)]
 pub enum BmcError {
-    /// No connection. Nothing is known: look later.
+    /// No connection. Nothing is known, but that an order was not heard: look later.
     #[error("could not reach the BMC at {address}: {reason}")]
     Unreachable {
         /// Its URL.
@@ -246,7 +246,7 @@ pub enum BmcError {
         /// What the connection said.
         reason: String,
     },
-    /// No answer within the deadline. An action may or may not have happened: look later.
+    /// No answer within the deadline, or none before the connection ended. An action may or may not have happened: look later.
     #[error("the BMC at {address} did not answer in time")]
     Timeout {
         /// Its URL.

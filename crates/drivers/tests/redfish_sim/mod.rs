@@ -47,6 +47,15 @@ pub struct Bmcs {
     pub pending_bios_version: Option<String>,
     /// Volumes that come to be at the next start.
     pub pending_volumes: Vec<Value>,
+    /// Volumes go at the next start, and are refused while they are to go.
+    pub deletes_at_start: bool,
+    /// Such a deletion is a task.
+    pub deletes_are_tasks: bool,
+    /// How many volumes can be to go at once; 0: any number.
+    pub deletes_at_once: usize,
+    pub pending_deletes: Vec<String>,
+    /// What is to be changed in the BIOS is shown, and nothing can be added to it.
+    pub strict_bios: bool,
     /// How often a task is still running when it is looked at.
     pub task_looks: u64,
     pub next: u64,
@@ -199,6 +208,9 @@ async fn answer(State(state): State<Arc<Mutex<Bmcs>>>, method: Method, uri: Uri,
 
 fn get(state: &mut Bmcs, path: &str) -> Response {
     let looks = state.task_looks;
+    if state.strict_bios && path.ends_with("/Bios/Settings") {
+        return give(200, &[], &json!({"@odata.id": path, "Attributes": state.pending_bios}));
+    }
     let Some(resource) = state.tree.get_mut(path) else {
         return give(404, &[], &error("Base.1.8.ResourceMissing", "there is no such resource"));
     };
@@ -225,6 +237,9 @@ fn patch(state: &mut Bmcs, path: &str, body: &Value, if_match: &str) -> Response
         return give(412, &[], &error("Base.1.8.PreconditionFailed", "another version"));
     }
     if path.ends_with("/Bios/Settings") {
+        if state.strict_bios && !state.pending_bios.is_empty() {
+            return give(400, &[], &error("IDRAC.2.8.SYS011", "Pending configuration values are already committed"));
+        }
         let attributes = body["Attributes"].as_object().cloned().unwrap_or_default();
         state.pending_bios.extend(attributes);
         return give(200, &[], &json!({}));
@@ -238,6 +253,7 @@ fn started(state: &mut Bmcs) {
     if let Some(bios) = state.tree.get_mut(&format!("{SYSTEM}/Bios")) {
         merge(&mut bios["Attributes"], &Value::Object(pending));
         if std::mem::take(&mut state.pending_reset) {
+            bios["ResetBiosToDefaultsPending"] = json!(false);
             merge(&mut bios["Attributes"], &json!({"NumCores": 0, "ProcTurboMode": "Enabled", "BootMode": "Uefi"}));
         }
     }
@@ -251,6 +267,12 @@ fn started(state: &mut Bmcs) {
     }
     for volume in std::mem::take(&mut state.pending_volumes) {
         make_volume(state, volume);
+    }
+    for volume in std::mem::take(&mut state.pending_deletes) {
+        remove(state, &volume);
+        for task in state.tree.values_mut().filter(|it| it["Payload"]["TargetUri"] == *volume) {
+            merge(task, &json!({"TaskState": "Completed", "TaskStatus": "OK"}));
+        }
     }
 }
 
@@ -310,7 +332,13 @@ fn post(state: &mut Bmcs, path: &str, body: &Value) -> Response {
             give(204, &[], &Value::Null)
         }
         "Bios.ResetBios" => {
+            if state.strict_bios && state.pending_reset {
+                return give(400, &[], &error("IDRAC.2.8.SYS011", "Pending configuration values are already committed"));
+            }
             state.pending_reset = true;
+            if let Some(bios) = state.tree.get_mut(&owner) {
+                bios["ResetBiosToDefaultsPending"] = json!(true);
+            }
             give(200, &[], &json!({}))
         }
         "SecureBoot.ResetKeys" => {
@@ -343,12 +371,26 @@ fn post(state: &mut Bmcs, path: &str, body: &Value) -> Response {
 }
 
 fn delete(state: &mut Bmcs, path: &str) -> Response {
-    if state.tree.remove(path).is_none() {
-        return give(404, &[], &Value::Null);
+    if state.deletes_at_start && path.contains("/Volumes/") && state.tree.contains_key(path) {
+        let is_full = state.deletes_at_once > 0 && state.pending_deletes.len() >= state.deletes_at_once;
+        if is_full || state.pending_deletes.iter().any(|it| it == path) {
+            return give(400, &[], &error("IDRAC.2.8.STOR023", "A configuration job is already scheduled"));
+        }
+        state.pending_deletes.push(path.to_owned());
+        if !state.deletes_are_tasks {
+            return give(202, &[], &Value::Null);
+        }
+        let task = make_task(state, path);
+        state.tree.get_mut(&task).unwrap()["TaskState"] = json!("Pending");
+        return give(202, &[("location", task)], &Value::Null);
     }
+    if remove(state, path) { give(204, &[], &Value::Null) } else { give(404, &[], &Value::Null) }
+}
+
+fn remove(state: &mut Bmcs, path: &str) -> bool {
     let collection = path.rsplit_once('/').map_or("", |it| it.0);
     if let Some(members) = state.tree.get_mut(collection).and_then(|it| it["Members"].as_array_mut()) {
         members.retain(|it| it["@odata.id"] != path);
     }
-    give(204, &[], &Value::Null)
+    state.tree.remove(path).is_some()
 }

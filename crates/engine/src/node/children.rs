@@ -8,13 +8,14 @@
 
 use std::time::Duration;
 
-use drivers::bmc::{BmcError, PowerAction, StepProgress};
+use drivers::bmc::{BmcError, StepProgress};
 use model::baremetal::{AskedBy, Node, Phase, PlannedStep, PowerRequest, PowerVerb, StepState, is_busy};
 use model::{Id, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Query, Severity};
 
+use super::restart::Restart;
 use super::work::label;
 use super::{Machine, SOON, WAIT, hardware, plan};
 use crate::runtime::{Fault, Look, Next};
@@ -33,8 +34,8 @@ struct Turn {
     begun: bool,
     /// What it needs to go on.
     driver: Value,
-    /// The one that is next is to be restarted before its driver is asked again.
-    reboot: bool,
+    /// The restart that the driver of the one that is next needs to go on.
+    reboot: Restart,
 }
 
 impl Turn {
@@ -147,7 +148,19 @@ impl Machine<'_> {
         if seen.handled_power < seq {
             return Ok(Next::Again(SOON));
         }
-        match seen.last_error.as_ref().filter(|_| seen.handled_power == seq) {
+        let error = seen.last_error.as_deref();
+        let why = if seen.handled_power == seq {
+            error
+        } else {
+            // Another change came after it, and what it came to itself was not kept.
+            let last = child.desired.power_request.as_ref().filter(|it| it.seq == seen.handled_power).map(|it| it.verb);
+            let is_so = match power_verb(&step.step.step) {
+                Some(PowerVerb::Reboot) => error.is_none() && matches!(last, Some(PowerVerb::Reboot | PowerVerb::SoftReboot)),
+                verb => verb.is_some_and(|it| seen.power == Some(it.target())),
+            };
+            (!is_so).then_some("its power was changed again before what this came to was seen")
+        };
+        match why {
             Some(why) => {
                 let why = format!("{} failed on child node {}: {why}", label(&step.step), child.id);
                 self.fail(&why).await
@@ -157,7 +170,7 @@ impl Machine<'_> {
     }
 
     /// A step of the child's driver. What waits for an agent cannot be done: a child boots no ramdisk for its parent.
-    async fn child_driver(self, at: usize, step: &PlannedStep, mut turn: Turn, child: &Object<Node>) -> Look {
+    async fn child_driver(mut self, at: usize, step: &PlannedStep, mut turn: Turn, child: &Object<Node>) -> Look {
         let failed = |why: &str| format!("{} failed on child node {}: {why}", label(&step.step), child.id);
         let bmc = self.cx.outside.bmc(hardware(child, &child.desired)).map_err(Fault::bmc)?;
         if !turn.begun {
@@ -170,22 +183,31 @@ impl Machine<'_> {
             turn.begun = true;
             return self.turn(at, step, turn, Duration::ZERO).await;
         }
-        if turn.reboot {
-            // Twice does no harm: it was the driver's to say that it may be restarted now.
-            bmc.set_power(PowerAction::Reset).await.map_err(Fault::bmc)?;
-            turn.reboot = false;
-            return self.turn(at, step, turn, SOON).await;
+        if turn.reboot.is_owed() {
+            let begun = Restart::begin();
+            turn.reboot = begun;
+            self.note(at, step, &turn);
+            self.save().await?;
+            let told;
+            (turn.reboot, told) = begun.tell(bmc.as_ref()).await;
+            if turn.reboot != begun {
+                self.note(at, step, &turn);
+                self.save().await?;
+            }
+            return told.map(|()| Next::Again(SOON)).map_err(Fault::bmc);
         }
         match bmc.run_step(&step.step, &turn.driver).await {
             Ok(StepProgress::Done) => self.turn(at, step, turn.next(), Duration::ZERO).await,
             Ok(StepProgress::Failed(why)) => self.fail(&failed(&why)).await,
             Ok(StepProgress::Again { memory, after, reboot, .. }) => {
-                let after = if reboot { Duration::ZERO } else { after };
-                if memory == turn.driver && !reboot {
+                let moved = memory != turn.driver;
+                let left = turn.reboot.looked(reboot, moved);
+                let after = if left.is_owed() { Duration::ZERO } else { after };
+                if !moved && left == turn.reboot {
                     return Ok(Next::Again(after));
                 }
                 turn.driver = memory;
-                turn.reboot = reboot;
+                turn.reboot = left;
                 self.turn(at, step, turn, after).await
             }
             Err(error @ (BmcError::Unreachable { .. } | BmcError::Timeout { .. } | BmcError::Conflict { .. })) => Err(Fault::bmc(error)),
@@ -201,8 +223,10 @@ mod tests {
     #[test]
     fn a_turn_is_read_as_it_was_written() {
         let children = vec![Id::random(), Id::random()];
-        let turn = Turn { children, done: 1, begun: true, ..Turn::default() };
+        let turn = Turn { children, done: 1, begun: true, reboot: Restart::begin(), ..Turn::default() };
         assert_eq!(Turn::read(&json!({ "children": turn })), Some(turn.clone()));
+        let older = json!({"children": {"children": turn.children, "done": 1, "begun": true, "driver": null, "reboot": true}});
+        assert!(Turn::read(&older).unwrap().reboot.is_owed());
         assert_eq!(turn.next(), Turn { children: turn.children.clone(), done: 2, ..Turn::default() });
         assert_eq!(Turn::read(&Value::Null), None);
     }

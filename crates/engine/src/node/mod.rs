@@ -11,6 +11,7 @@ mod isolation;
 mod limits;
 mod plan;
 mod power;
+mod restart;
 mod steps;
 mod supply;
 #[cfg(test)]

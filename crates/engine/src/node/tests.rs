@@ -30,6 +30,7 @@ mod history;
 mod never_off;
 mod power;
 mod release;
+mod restarts;
 mod supply;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -69,6 +70,18 @@ struct Box9 {
     death: Option<(PowerAction, Death)>,
     /// Somebody has died of it.
     died: bool,
+    /// Its next orders of power are answered like this, so many of them.
+    deaf: Option<(Deaf, u32)>,
+    /// A driver step that wants a restart goes on only after there was one.
+    needs_reset: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Deaf {
+    /// Heard, and not answered in time.
+    TimesOut,
+    /// Not heard.
+    Unreachable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,7 +164,11 @@ impl Bmc for ScriptBmc {
                 return self.dies().await;
             }
             let done = self.script.with(&self.node, |it| {
-                if it.silent {
+                let deaf = it.deaf.filter(|it| it.1 > 0);
+                if let Some((kind, left)) = deaf {
+                    it.deaf = Some((kind, left - 1));
+                }
+                if it.silent || deaf.is_some_and(|it| it.0 == Deaf::Unreachable) {
                     return Err(silence());
                 }
                 it.orders.push(format!("{action:?}"));
@@ -163,7 +180,7 @@ impl Bmc for ScriptBmc {
                     it.commands.clear();
                 }
                 it.on = on;
-                Ok(())
+                if deaf.is_some() { Err(BmcError::Timeout { address: "bmc".into() }) } else { Ok(()) }
             });
             self.script.cut_unfed();
             if death == Some(Death::AfterOrder) {
@@ -203,7 +220,11 @@ impl Bmc for ScriptBmc {
             self.script.with(&self.node, |it| {
                 it.runs.push((step.step.clone(), memory.clone()));
                 let seen = memory.as_u64().unwrap_or(0);
+                let unmoved = it.needs_reset && seen == 2 && !it.orders.iter().any(|it| it == "Reset");
                 Ok(match (step.step.as_str(), seen) {
+                    (_, seen) if unmoved => {
+                        StepProgress::Again { memory: json!(seen), after: Duration::ZERO, reason: "it waits".into(), reboot: false }
+                    }
                     ("breaks", _) => StepProgress::Failed("it broke".into()),
                     (_, 3) => StepProgress::Done,
                     (_, seen) => StepProgress::Again {

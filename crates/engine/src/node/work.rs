@@ -10,6 +10,7 @@ use model::baremetal::{AgentCommand, Phase, PlannedStep, PowerVerb, ProvisionSta
 use serde_json::{Value, json};
 
 use super::agent::{Silence, Spoken};
+use super::restart::Restart;
 use super::steps::Params;
 use super::supply::Supply;
 use super::{MAX_BOOTS, Machine, SOON, WAIT, plan};
@@ -289,7 +290,7 @@ impl Machine<'_> {
         self.wait(&format!("step {}", label(&step.step)), SOON).await
     }
 
-    /// A step of the driver. What it remembers is kept in `memory.driver`; `memory.reboot`: a restart is owed before it goes on.
+    /// A step of the driver. What it remembers is kept in `memory.driver`, and in `memory.reboot` the restart that it needs to go on.
     async fn driver_step(mut self, at: usize, step: &PlannedStep) -> Look {
         let StepState::Begun { at: began, memory } = &step.progress else { return Ok(Next::Again(Duration::ZERO)) };
         let began = *began;
@@ -297,31 +298,40 @@ impl Machine<'_> {
             Ok(bmc) => bmc,
             Err(error) => return self.fail(&error.to_string()).await,
         };
-        if memory.get("reboot").and_then(Value::as_bool).unwrap_or_default() {
-            // Twice does no harm: it was the driver's to say that it may be restarted now.
-            bmc.set_power(PowerAction::Reset).await.map_err(Fault::bmc)?;
-            let memory = json!({"driver": memory.get("driver").cloned().unwrap_or_default()});
-            self.set_progress(at, StepState::Begun { at: began, memory });
-            self.save().await?;
-            return Ok(Next::Again(SOON));
-        }
         let known = memory.get("driver").cloned().unwrap_or_default();
+        let noted = |driver: &Value, restart: Restart| {
+            let memory =
+                if restart == Restart::default() { json!({ "driver": driver }) } else { json!({"driver": driver, "reboot": restart}) };
+            StepState::Begun { at: began, memory }
+        };
+        let restart = Restart::read(memory.get("reboot"));
+        if restart.is_owed() {
+            let begun = Restart::begin();
+            self.set_progress(at, noted(&known, begun));
+            self.save().await?;
+            let (left, told) = begun.tell(bmc.as_ref()).await;
+            if left != begun {
+                self.set_progress(at, noted(&known, left));
+                self.save().await?;
+            }
+            return told.map(|()| Next::Again(SOON)).map_err(Fault::bmc);
+        }
         match bmc.run_step(&step.step, &known).await {
             Ok(StepProgress::Done) => self.done(at, step, false).await,
             Ok(StepProgress::Failed(why)) => self.fail(&format!("{} failed: {why}", label(&step.step))).await,
             Ok(StepProgress::Again { memory, after, reason, reboot }) => {
                 let boots = reboot && !self.node.observed.job.no_ramdisk && self.node.observed.phase == Phase::Work;
-                let changed = memory != known || reboot;
-                let memory = if reboot && !boots { json!({"driver": memory, "reboot": true}) } else { json!({"driver": memory}) };
-                self.set_progress(at, StepState::Begun { at: began, memory });
+                let moved = memory != known;
+                let left = if boots { Restart::default() } else { restart.looked(reboot, moved) };
+                self.set_progress(at, noted(&memory, left));
                 if boots {
                     return self.phase(Phase::Boot, &reason).await;
                 }
-                if changed || self.node.observed.reason != reason {
+                if moved || left != restart || self.node.observed.reason != reason {
                     self.node.observed.reason = reason;
                     self.save().await?;
                 }
-                Ok(Next::Again(if reboot { Duration::ZERO } else { after }))
+                Ok(Next::Again(if left.is_owed() { Duration::ZERO } else { after }))
             }
             Err(error @ (BmcError::Unreachable { .. } | BmcError::Timeout { .. } | BmcError::Conflict { .. })) => Err(Fault::bmc(error)),
             Err(error) => self.fail(&format!("{} failed: {error}", label(&step.step))).await,

@@ -183,8 +183,11 @@ pub struct NodeActionDesired {
     pub node_id: Id<Node>,
     /// What.
     pub action: Action,
-    /// Nobody waits for it after this moment: then it is not begun.
+    /// After this moment it is not begun any more.
     pub until: Timestamp,
+    /// Nobody waits for what it comes to: if that is nothing good, the node's history says so.
+    #[serde(default)]
+    pub unwatched: bool,
 }
 
 /// How a [`NodeAction`] ended.
@@ -212,6 +215,8 @@ pub enum ActionEnd {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeActionObserved {
+    /// It was begun: what may not be done twice is not done by whoever finds it so.
+    pub begun: bool,
     /// How it ended.
     pub end: Option<ActionEnd>,
 }

@@ -298,7 +298,8 @@ fn work_on_nodes_is_taken_by_their_own_group() {
             it
         };
         let (none, rack) = (of_group(""), of_group("rack1"));
-        let action = NodeActionDesired { node_id: rack.id.clone(), action: Action::InjectNmi, until: model::Timestamp::now() };
+        let action =
+            NodeActionDesired { node_id: rack.id.clone(), action: Action::InjectNmi, until: model::Timestamp::now(), unwatched: false };
         let action: model::Object<NodeAction> = model::Object::new(Id::random(), None, "", action);
         let net = network("net");
         for node in [&none, &rack] {

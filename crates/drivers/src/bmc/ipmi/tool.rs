@@ -126,6 +126,9 @@ pub(super) async fn run(config: &IpmiConfig, words: &[&str]) -> Result<String, B
         if has(DENIED) {
             return Err(BmcError::Denied { address, reason });
         }
+        if is_lost(&said) {
+            return Err(BmcError::Timeout { address });
+        }
         if has(SILENT) {
             return Err(BmcError::Unreachable { address, reason });
         }
@@ -139,6 +142,11 @@ pub(super) async fn run(config: &IpmiConfig, words: &[&str]) -> Result<String, B
         }
         return Err(BmcError::Rejected { address, reason });
     }
+}
+
+/// Whether an order of power went out in a session and was not answered: it may have been heard (Source: ipmitool, ipmi_chassis.c).
+fn is_lost(said: &str) -> bool {
+    said.contains("Unable to set Chassis Power Control") && !said.contains("Unable to establish")
 }
 
 fn remember_old(address: &str) {
@@ -201,4 +209,16 @@ async fn once(config: &IpmiConfig, suite: Option<&str>, words: &[&str], verbose:
         if status.success() && !said.contains("Unable to establish") { Ok(Ok((printed, said))) } else { Ok(Err(said)) }
     };
     tokio::time::timeout(LIMIT, work).await.map_err(|_| BmcError::Timeout { address: address() })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_nobody_answered_may_have_been_heard() {
+        assert!(is_lost("Unable to set Chassis Power Control to Reset"));
+        assert!(!is_lost("Error: Unable to establish IPMI v2 / RMCP+ session\nUnable to set Chassis Power Control to Reset"));
+        assert!(!is_lost("Set Chassis Power Control to Reset failed: Command not supported in present state"));
+    }
 }

@@ -82,6 +82,15 @@ impl Redfish {
         self.conn.patch(path, &Value::Object(body), etag.as_deref()).await.map(drop)
     }
 
+    /// Whether these settings are to hold from the next start already.
+    async fn is_pending(&self, bios: &Value, attributes: &Map<String, Value>) -> Result<bool, BmcError> {
+        let own = bios["@odata.id"].as_str();
+        let path = bios.pointer("/@Redfish.Settings/SettingsObject/@odata.id").and_then(Value::as_str);
+        let Some(path) = path.filter(|it| Some(*it) != own) else { return Ok(false) };
+        let pending = self.conn.maybe(path).await?.unwrap_or_default();
+        Ok(attributes.iter().all(|(name, value)| pending["Attributes"][name.as_str()] == *value))
+    }
+
     /// `bios.apply_configuration`.
     pub(super) async fn apply_bios(&self, step: &Step, memory: &Value) -> Result<StepProgress, BmcError> {
         let bios = self.bios_resource().await?;
@@ -99,7 +108,14 @@ impl Redfish {
         }
         let names = open.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let Some(since) = memory["since"].as_i64().map(Timestamp) else {
-            self.write_settings(&bios, &open).await?;
+            if let Err(error) = self.write_settings(&bios, &open).await {
+                // A process that died may have written them: a BMC that holds them for the next start takes no more until then
+                // (Source: Dell, iDRAC: "Pending configuration values are already committed").
+                let is_refusal = matches!(error, BmcError::Rejected { .. } | BmcError::Conflict { .. });
+                if !is_refusal || !self.is_pending(&bios, &open).await? {
+                    return Err(error);
+                }
+            }
             return Ok(StepProgress::Again {
                 memory: json!({"wanted": wanted, "since": Timestamp::now().0}),
                 after: LOOK,
@@ -154,7 +170,10 @@ impl Redfish {
                 .map(|(name, entry)| (name.clone(), entry["DefaultValue"].clone()))
                 .take(WATCHED)
                 .collect();
-            self.conn.post(target, &json!({})).await?;
+            // Asked for already, perhaps by a process that died (Source: DMTF DSP0268, `Bios`, v1.2).
+            if bios["ResetBiosToDefaultsPending"] != true {
+                self.conn.post(target, &json!({})).await?;
+            }
             return Ok(StepProgress::Again {
                 memory: json!({"since": Timestamp::now().0, "watched": watched}),
                 after: LOOK,

@@ -210,7 +210,13 @@ impl Connection {
             request.url = format!("{scheme}://{at}{path}");
             request = request.header("host", &authority);
         }
+        let changes = request.method != Method::GET;
         let failed = |error: HttpError| match error {
+            // It may have been heard: no answer, as after a timeout.
+            HttpError::Broken { why, .. } if changes => {
+                tracing::debug!(bmc.address = self.base, why, "the connection ended before an answer came");
+                BmcError::Timeout { address: address() }
+            }
             HttpError::Timeout { .. } => BmcError::Timeout { address: address() },
             HttpError::Malformed { why, .. } => BmcError::Config { address: address(), reason: why },
             HttpError::Connect { source, .. } => BmcError::Unreachable { address: address(), reason: source.to_string() },

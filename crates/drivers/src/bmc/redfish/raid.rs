@@ -19,6 +19,13 @@ use crate::bmc::{BmcError, StepProgress};
 const LIMIT_SECONDS: f64 = 7_200.0;
 /// How long a set may take to show after its task ended, in seconds.
 const SHOW_SECONDS: f64 = 300.0;
+/// After how long a deletion that was refused is asked for again, in seconds.
+const REFUSED_AGAIN_SECONDS: f64 = 15.0;
+/// How long a deletion stays refused until the machine is started anew for it, where sets go at the next start, in seconds.
+const REFUSED_START_SECONDS: f64 = 60.0;
+/// How long a refused deletion may go on showing no effect, in seconds, and how long after a start: self-tests of large machines are long.
+const REFUSED_LIMIT_SECONDS: f64 = 300.0;
+const REFUSED_START_LIMIT_SECONDS: f64 = 1_800.0;
 const LOOK: Duration = Duration::from_secs(5);
 const NOW: Duration = Duration::ZERO;
 /// Most storage subsystems looked at.
@@ -184,49 +191,128 @@ impl Redfish {
         Ok(again(Value::Object(memory), LOOK, &format!("{} RAID sets are not there yet: {said}", open.len()), reboot))
     }
 
-    /// `raid.delete_configuration`.
+    /// `raid.delete_configuration`. One deletion a look, which is written down before the next; many controllers take one at a time only if
+    /// it is for the next start (Source: Ironic, redfish/raid.py). A refusal of what is still there may mean that it is to go already,
+    /// because a process that died asked for it, or that another must go first: it ends the step only if it stays.
     pub(super) async fn delete_raid(&self, memory: &Value) -> Result<StepProgress, BmcError> {
+        let now = Timestamp::now();
         let mut memory = memory.as_object().cloned().unwrap_or_default();
-        let started = memory.get("since").and_then(Value::as_i64).map_or_else(Timestamp::now, Timestamp);
+        let started = memory.get("since").and_then(Value::as_i64).map_or(now, Timestamp);
         memory.insert("since".into(), json!(started.0));
+        // Earlier versions noted only that there was a restart.
+        let restarted = memory.get("restarted").map(|it| it.as_i64().map_or(started, Timestamp));
+        let awaits_start = |asked: Timestamp| restarted.is_none_or(|it| asked > it);
         let mut posted = memory.get("deletes").and_then(Value::as_object).cloned().unwrap_or_default();
-        let (mut left, mut needs_start, mut said) = (0_usize, false, String::new());
+        let (mut left, mut asked, mut goes_on, mut needs_start, mut said) = (0_usize, false, false, false, String::new());
         for subsystem in self.subsystems().await? {
-            for volume in subsystem.volumes.iter().filter(|it| it.level.is_some()) {
-                left += 1;
-                let on_reset = subsystem.apply_time == Some("OnReset");
-                let Some(task) = posted.get(&volume.path) else {
-                    let time = json!({"@Redfish.OperationApplyTime": "OnReset"});
-                    let answer = self.conn.call(Method::DELETE, &volume.path, on_reset.then_some(&time)).await?;
-                    posted.insert(volume.path.clone(), json!({"task": monitor(&answer), "on_reset": on_reset}));
-                    continue;
-                };
-                let state = match task["task"].as_str() {
+            let on_reset = subsystem.apply_time == Some("OnReset");
+            let volumes: Vec<&Volume> = subsystem.volumes.iter().filter(|it| it.level.is_some()).collect();
+            left += volumes.len();
+            let mut under_way = 0_usize;
+            for volume in &volumes {
+                let Some(entry) = posted.get(&volume.path).filter(|it| it["refused"].is_null()) else { continue };
+                let at = moment(entry, "at", started);
+                let state = match entry["task"].as_str() {
                     Some(task) => self.task(task).await?,
                     None if on_reset => TaskState::NeedsStart("it goes at the next start".into()),
                     None => TaskState::Done,
                 };
                 match state {
                     TaskState::Failed(why) => return Ok(StepProgress::Failed(format!("a RAID set could not be deleted: {why}"))),
-                    TaskState::NeedsStart(words) => (needs_start, said) = (true, words),
+                    TaskState::NeedsStart(words) => {
+                        needs_start |= awaits_start(at);
+                        said = words;
+                    }
                     TaskState::Running(words) => said = words,
-                    TaskState::Done | TaskState::Gone => needs_start |= on_reset,
+                    TaskState::Done | TaskState::Gone if on_reset => needs_start |= awaits_start(at),
+                    TaskState::Done | TaskState::Gone if now.seconds_since(at) > SHOW_SECONDS => {
+                        // Done, it was said, and it is there: asked anew.
+                        posted.remove(&volume.path);
+                        continue;
+                    }
+                    TaskState::Done | TaskState::Gone => {}
+                }
+                under_way += 1;
+            }
+            let is_refused = |it: &&&Volume| {
+                let age = |entry: &Value| now.seconds_since(moment(entry, "at", started));
+                posted.get(&it.path).is_some_and(|it| !it["refused"].is_null() && age(it) > REFUSED_AGAIN_SECONDS)
+            };
+            let new = volumes.iter().find(|it| !posted.contains_key(&it.path));
+            let next = new.or_else(|| volumes.iter().find(is_refused).filter(|_| under_way == 0));
+            if let Some(volume) = next.filter(|_| !asked) {
+                asked = true;
+                let mut entry = self.ask_deletion(&volume.path, on_reset).await?;
+                let is_refused = !entry["refused"].is_null();
+                if let Some(known) = posted.get(&volume.path).filter(|_| is_refused) {
+                    entry["first"] = known["first"].clone();
+                }
+                posted.insert(volume.path.clone(), entry);
+                if new.is_some() || !is_refused {
+                    // Written down before anything else is looked at.
+                    goes_on = true;
+                    break;
+                }
+            }
+            // Others may be left to be asked.
+            goes_on |= volumes.iter().any(|it| !posted.contains_key(&it.path));
+            if goes_on || under_way > 0 {
+                continue;
+            }
+            for entry in volumes.iter().filter_map(|it| posted.get(&it.path)) {
+                let Some(why) = entry["refused"].as_str() else { continue };
+                why.clone_into(&mut said);
+                let first = moment(entry, "first", now);
+                needs_start |= on_reset && awaits_start(first) && now.seconds_since(first) > REFUSED_START_SECONDS;
+                let patience = if on_reset { REFUSED_START_LIMIT_SECONDS } else { REFUSED_LIMIT_SECONDS };
+                let since = restarted.map_or(first, |it| it.max(first));
+                if entry["busy"] != true && now.seconds_since(since) > patience {
+                    return Ok(StepProgress::Failed(format!("a RAID set could not be deleted: {why}")));
                 }
             }
         }
         if left == 0 {
             return Ok(StepProgress::Done);
         }
-        if Timestamp::now().seconds_since(started) > LIMIT_SECONDS {
+        if now.seconds_since(started) > LIMIT_SECONDS {
             return Ok(StepProgress::Failed("the RAID sets did not go in time".into()));
         }
         memory.insert("deletes".into(), Value::Object(posted));
-        let reboot = needs_start && memory.get("restarted").is_none();
+        let reboot = needs_start && !goes_on;
         if reboot {
-            memory.insert("restarted".into(), json!(true));
+            memory.insert("restarted".into(), json!(now.0));
         }
-        Ok(again(Value::Object(memory), LOOK.min(Duration::from_secs(2)), &format!("{left} RAID sets are not gone yet: {said}"), reboot))
+        let after = if goes_on { NOW } else { Duration::from_secs(2) };
+        Ok(again(Value::Object(memory), after, &format!("{left} RAID sets are not gone yet: {said}"), reboot))
     }
+
+    /// Asks for the deletion of one volume; what is to be remembered of it.
+    ///
+    /// # Errors
+    /// See [`BmcError`]; but a refusal is remembered.
+    async fn ask_deletion(&self, path: &str, on_reset: bool) -> Result<Value, BmcError> {
+        let at = Timestamp::now().0;
+        // What a process that died left behind is waited for, not asked for again.
+        if let Some(task) = self.task_of(path).await? {
+            return Ok(json!({"task": task, "on_reset": on_reset, "at": at}));
+        }
+        let time = json!({"@Redfish.OperationApplyTime": "OnReset"});
+        let answer = self.conn.raw(Method::DELETE, path, on_reset.then_some(&time), &[]).await?;
+        // What is not there any more is soon not listed.
+        if answer.is_success() || matches!(answer.status, 404 | 410) {
+            return Ok(json!({"task": monitor(&answer), "on_reset": on_reset, "at": at}));
+        }
+        match self.conn.judged(&answer) {
+            BmcError::Rejected { reason, .. } => Ok(json!({"refused": reason, "first": at, "at": at})),
+            BmcError::Conflict { reason, .. } => Ok(json!({"refused": reason, "busy": true, "first": at, "at": at})),
+            error => Err(error),
+        }
+    }
+}
+
+/// A moment that was remembered.
+fn moment(entry: &Value, key: &str, otherwise: Timestamp) -> Timestamp {
+    entry[key].as_i64().map_or(otherwise, Timestamp)
 }
 
 fn again(memory: Value, after: Duration, reason: &str, reboot: bool) -> StepProgress {

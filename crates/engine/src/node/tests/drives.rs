@@ -44,7 +44,7 @@ async fn what_somebody_waits_for_is_done_and_forgotten() {
         (Action::InjectNmi, 30, Some(ActionEnd::Unsupported { why: "injecting an NMI".into() })),
         (Action::GetBootDevice, -1, None),
     ] {
-        let desired = NodeActionDesired { node_id: node_id.clone(), action, until: Timestamp::now().plus_seconds(until) };
+        let desired = NodeActionDesired { node_id: node_id.clone(), action, until: Timestamp::now().plus_seconds(until), unwatched: false };
         let row: Object<NodeAction> = Object::new(Id::random(), None, "", desired);
         rig.store().apply(Batch::wishes().create(&row).wake(&row.id)).await.unwrap();
         for _ in 0..5 {
