@@ -14,7 +14,7 @@ use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::config::EngineConfig;
 use crate::console::Consoles;
 use crate::image_cache::ImageCache;
@@ -199,6 +199,7 @@ impl Engine {
         let mut tasks = JoinSet::new();
         tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
         tasks.spawn(console::serve(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(access::keep(Arc::clone(&shared), stop.clone()));
         tasks.spawn(conductor::beat(Arc::clone(&shared), stop.clone()));
         tasks.spawn(work(Arc::clone(&shared), worker, stop));
         while let Some(ended) = tasks.join_next().await {
