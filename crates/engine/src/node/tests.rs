@@ -25,6 +25,7 @@ use crate::runtime::{Cx, Fault, Next, Shared};
 mod children;
 mod drives;
 mod history;
+mod images;
 mod never_off;
 mod power;
 mod release;
