@@ -55,13 +55,15 @@ pub(crate) enum Progress {
     Failed(String),
 }
 
+type Said = HashMap<(Id<Node>, Id<Image>), Instant>;
+
 /// The conversions of this process.
 pub(crate) struct ImageCache {
     folder: PathBuf,
     places: Arc<tokio::sync::Semaphore>,
     under_way: Arc<Mutex<HashMap<String, Option<String>>>>,
     /// When which machine's history last said that its image is not here.
-    said: Mutex<HashMap<(Id<Node>, Id<Image>), Instant>>,
+    said: Mutex<Said>,
 }
 
 impl ImageCache {
