@@ -7,7 +7,7 @@ use model::net::{AllocationPool, Binding, FixedIp, Network, NetworkDesired, Port
 use model::{Id, Object};
 use serde_json::json;
 
-use crate::runtime::{Cx, Fault};
+use crate::runtime::{Cx, Fault, Shared};
 
 /// `device_owner` of the control plane's own ports.
 pub(crate) const ACCESS_OWNER: &str = "network:cofferdam-access";
@@ -15,8 +15,8 @@ pub(crate) const ACCESS_OWNER: &str = "network:cofferdam-access";
 const MTU: u16 = 1500;
 
 /// The name of the namespace of an attachment to a network.
-pub(crate) fn netns(cx: &Cx, network: &Id<Network>) -> Result<String, Fault> {
-    let edge = cx.config.edge.as_ref().ok_or_else(|| Fault::outside("this host has no edge switch ([edge] in the configuration)"))?;
+pub(crate) fn netns(shared: &Shared, network: &Id<Network>) -> Result<String, Fault> {
+    let edge = shared.config.edge.as_ref().ok_or_else(|| Fault::outside("this host has no edge switch ([edge] in the configuration)"))?;
     Ok(format!("{}{}", edge.netns_prefix, network.short()))
 }
 

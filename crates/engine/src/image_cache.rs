@@ -5,13 +5,18 @@ use std::collections::HashMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use model::Object;
+use model::baremetal::Node;
 use model::image_compute::Image;
+use model::{Id, Object};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest as _, Sha512};
+use store::{Batch, Severity, Store};
 use tokio::process::Command;
+
+use crate::image_folder::{self, Part};
 
 /// How long one conversion may take.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -21,6 +26,10 @@ const AT_ONCE: usize = 2;
 const MEMORY_KIB: u64 = 2 << 20;
 /// Largest image written out, in bytes.
 const LARGEST: u64 = 2 << 40;
+/// How often at most a machine's history says that it was not sent the same image.
+const SAID_AGAIN: Duration = Duration::from_secs(600);
+/// Of how many machines and images it is remembered that it was said.
+const SAID: usize = 4096;
 
 /// An image as it is on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,20 +49,57 @@ pub(crate) enum Progress {
     Ready(RawImage),
     /// It is being converted: look again.
     Converting,
+    /// Its data is not here, for this reason, or not yet: look again.
+    Missing(String),
     /// It cannot be.
     Failed(String),
 }
+
+type Said = HashMap<(Id<Node>, Id<Image>), Instant>;
 
 /// The conversions of this process.
 pub(crate) struct ImageCache {
     folder: PathBuf,
     places: Arc<tokio::sync::Semaphore>,
     under_way: Arc<Mutex<HashMap<String, Option<String>>>>,
+    /// When which machine's history last said that its image is not here.
+    said: Mutex<Said>,
 }
 
 impl ImageCache {
     pub(crate) fn new(image_dir: &Path) -> Self {
-        Self { folder: image_dir.to_owned(), places: Arc::new(tokio::sync::Semaphore::new(AT_ONCE)), under_way: Arc::default() }
+        let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+        Self { folder: image_dir.to_owned(), places, under_way: Arc::default(), said: Mutex::default() }
+    }
+
+    /// Whether the data of an image is here as it was uploaded.
+    ///
+    /// # Errors
+    /// Why not: it may still come.
+    pub(crate) async fn check(&self, image: &Object<Image>) -> Result<(), String> {
+        image_folder::check(&self.folder, image).await
+    }
+
+    /// Writes into a machine's history that it was not sent an image, unless that was just written.
+    pub(crate) async fn not_sent(&self, store: &Store, node: &Id<Node>, image: &Id<Image>, why: &str) {
+        tracing::warn!(node.id = %node, image.id = %image, why, "a machine was not sent an image");
+        {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (node.clone(), image.clone());
+            if said.get(&key).is_some_and(|at| at.elapsed() < SAID_AGAIN) {
+                return;
+            }
+            if said.len() >= SAID {
+                said.retain(|_, at| at.elapsed() < SAID_AGAIN);
+            }
+            if said.len() < SAID {
+                said.insert(key, Instant::now());
+            }
+        }
+        let line = Batch::wishes().history(node, Severity::Warning, "an image could not be sent", &json!({"image": image, "reason": why}));
+        if let Err(error) = store.apply(line).await {
+            tracing::warn!(%error, node.id = %node, "that an image was not sent could not be written down");
+        }
     }
 
     /// The image as it is written to disks; begins its conversion if that is needed.
@@ -62,6 +108,9 @@ impl ImageCache {
         let digest = image.desired.sha512.clone().unwrap_or_default();
         match image.desired.disk_format.as_deref() {
             Some("raw") => {
+                if let Err(why) = self.check(image).await {
+                    return Progress::Missing(why);
+                }
                 let size = image.desired.size_bytes.unwrap_or_default();
                 return Progress::Ready(RawImage { path: source, size, sha512: digest });
             }
@@ -78,6 +127,9 @@ impl ImageCache {
             && tokio::fs::metadata(&target).await.is_ok_and(|it| it.len() == done.size)
         {
             return Progress::Ready(RawImage { path: target, ..done });
+        }
+        if let Err(why) = self.check(image).await {
+            return Progress::Missing(why);
         }
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         match under_way.get(&key) {
@@ -96,9 +148,12 @@ impl ImageCache {
                 Ok(_place) => convert(&source, &target, &note).await,
                 Err(error) => Err(error.to_string()),
             };
+            let is_gone = ended.is_err() && tokio::fs::metadata(&source).await.is_err();
             let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
             match ended {
                 Ok(()) => map.remove(&key),
+                // It went away meanwhile: whoever asks is told so, and it is converted when it is back.
+                Err(_) if is_gone => map.remove(&key),
                 Err(why) => {
                     tracing::warn!(image = key, why, "an image could not be converted");
                     map.insert(key, Some(why))
@@ -113,44 +168,43 @@ impl ImageCache {
 async fn convert(source: &Path, target: &Path, note: &Path) -> Result<(), String> {
     let from = source.to_owned();
     let size = tokio::task::spawn_blocking(move || plain_qcow2(&from)).await.map_err(|error| error.to_string())??;
-    let part = target.with_extension(format!("part-{}", uuid::Uuid::new_v4().simple()));
-    let ended = qemu_img(source, &part).await;
-    let done = match ended {
-        Ok(()) => {
-            let from = part.clone();
-            tokio::task::spawn_blocking(move || digest(&from, size)).await.map_err(|error| error.to_string()).and_then(|it| it)
-        }
-        Err(why) => Err(why),
+    let target_of_it = target.to_owned();
+    let part = tokio::task::spawn_blocking(move || Part::of(&target_of_it)).await.map_err(|error| error.to_string())?;
+    let part = part.map_err(|error| format!("no file can be made for the converted image: {error}"))?;
+    let ended = convert_into(&part, source, target, note, size).await;
+    // What was written so far may be large.
+    drop(tokio::task::spawn_blocking(move || drop(part)).await);
+    ended
+}
+
+async fn convert_into(part: &Part, source: &Path, target: &Path, note: &Path, size: u64) -> Result<(), String> {
+    qemu_img(source, &part.path).await?;
+    let from = part.path.clone();
+    let sha512 = tokio::task::spawn_blocking(move || digest(&from, size)).await.map_err(|error| error.to_string())??;
+    let text = serde_json::to_vec(&RawImage { path: target.to_owned(), size, sha512 }).unwrap_or_default();
+    let beside = part.further("json");
+    let kept = async {
+        tokio::fs::rename(&part.path, target).await?;
+        tokio::fs::write(&beside, text).await?;
+        tokio::fs::rename(&beside, note).await
     };
-    let kept = match done {
-        Ok(sha512) => {
-            let text = serde_json::to_vec(&RawImage { path: target.to_owned(), size, sha512 }).unwrap_or_default();
-            let beside = part.with_extension("json-part");
-            async {
-                tokio::fs::rename(&part, target).await?;
-                tokio::fs::write(&beside, text).await?;
-                tokio::fs::rename(&beside, note).await
-            }
-            .await
-            .map_err(|error| format!("keeping the converted image: {error}"))
-        }
-        Err(why) => Err(why),
-    };
-    if kept.is_err() {
-        drop(tokio::fs::remove_file(&part).await);
-    }
-    kept
+    kept.await.map_err(|error| format!("keeping the converted image: {error}"))
+}
+
+/// A program that ends with this process however that ends, and that may not take the host's memory.
+///
+/// The kernel's signal comes when the thread ends that started it; the threads of the runtime live as long as the process.
+fn bound(program: &str) -> Command {
+    let limit = format!("--as={}", MEMORY_KIB * 1024);
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "prlimit", &limit, "--", program]);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
 }
 
 async fn qemu_img(source: &Path, target: &Path) -> Result<(), String> {
-    let limit = format!("--as={}", MEMORY_KIB * 1024);
-    let run = Command::new("prlimit")
-        .args([&limit, "--", "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "-S", "64k"])
-        .args([source, target])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .kill_on_drop(true)
-        .output();
+    let mut command = bound("qemu-img");
+    let run = command.args(["convert", "-f", "qcow2", "-O", "raw", "-S", "64k"]).args([source, target]).output();
     let output = tokio::time::timeout(LIMIT, run).await.map_err(|_| format!("the conversion did not end within {LIMIT:?}"))?;
     let output = output.map_err(|error| format!("qemu-img (Debian package qemu-utils) could not be started: {error}"))?;
     match output.status.success() {
@@ -234,6 +288,8 @@ mod tests {
             eprintln!("skipped: qemu-img (Debian package qemu-utils) is not installed");
             return;
         }
+        let mut image = image;
+        image.desired.size_bytes = Some(std::fs::metadata(folder.path().join(image.id.as_str())).unwrap().len());
         let cache = ImageCache::new(folder.path());
         let mut progress = cache.raw(&image).await;
         assert_eq!(progress, Progress::Converting);
@@ -274,6 +330,88 @@ mod tests {
         assert!(check(24, &u64::MAX.to_be_bytes()).is_err());
         let cache = ImageCache::new(folder.path());
         assert!(matches!(cache.raw(&image("vmdk")).await, Progress::Failed(_)));
-        assert!(matches!(cache.raw(&image("raw")).await, Progress::Ready(it) if it.size == 5));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_here_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ImageCache::new(folder.path());
+        for format in ["raw", "qcow2"] {
+            let image = image(format);
+            for _ in 0..3 {
+                let progress = cache.raw(&image).await;
+                assert!(matches!(&progress, Progress::Missing(why) if why.contains(image.id.as_str())), "{format}: {progress:?}");
+            }
+            let path = folder.path().join(image.id.as_str());
+            std::fs::write(&path, b"1234").unwrap();
+            let progress = cache.raw(&image).await;
+            assert!(matches!(&progress, Progress::Missing(why) if why.contains("4 of 5 bytes")), "{format}: {progress:?}");
+            std::fs::write(&path, b"12345").unwrap();
+            match (format, cache.raw(&image).await) {
+                ("raw", Progress::Ready(it)) => assert_eq!((it.size, it.path), (5, path)),
+                ("qcow2", Progress::Converting) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    const PARENT: &str = "COFFERDAM_TEST_OF_A_PARENT";
+
+    /// Not a test by itself: the process that the next one kills.
+    #[tokio::test]
+    async fn a_parent_that_is_killed() {
+        if std::env::var_os(PARENT).is_none() {
+            return;
+        }
+        let child = bound("sleep").arg("300").stdout(std::process::Stdio::null()).spawn().unwrap();
+        println!("child {}", child.id().unwrap());
+        std::future::pending::<()>().await;
+    }
+
+    #[tokio::test]
+    async fn the_converter_does_not_outlive_a_process_that_is_killed() {
+        use tokio::io::AsyncBufReadExt as _;
+        if !["setpriv", "prlimit"].iter().all(|it| std::process::Command::new(it).arg("--version").output().is_ok()) {
+            eprintln!("skipped: setpriv and prlimit (Debian package util-linux) are not installed");
+            return;
+        }
+        let mut parent = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "image_cache::tests::a_parent_that_is_killed", "--nocapture"])
+            .env(PARENT, "1")
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = tokio::io::BufReader::new(parent.stdout.take().unwrap()).lines();
+        let pid = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("the parent ended");
+                if let Some((_, pid)) = line.split_once("child ") {
+                    return pid.trim().to_owned();
+                }
+            }
+        });
+        let pid = pid.await.expect("the parent said nothing");
+        let runs = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|it| !it.1.starts_with('Z'))
+        };
+        let is_sleep = || std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|it| it.trim() == "sleep");
+        for _ in 0..500 {
+            if is_sleep() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(is_sleep() && runs());
+        parent.kill().await.unwrap();
+        for _ in 0..500 {
+            if !runs() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(std::process::Command::new("kill").args(["-9", &pid]).status());
+        panic!("it runs on");
     }
 }

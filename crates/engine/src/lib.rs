@@ -17,6 +17,7 @@ mod dynamic;
 mod edge;
 mod history;
 mod image_cache;
+mod image_folder;
 mod inspection;
 mod looks;
 mod network;

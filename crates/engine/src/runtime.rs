@@ -14,13 +14,15 @@ use store::{Batch, Claim, Facts, Outcome, Query, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::config::EngineConfig;
 use crate::console::Consoles;
 use crate::image_cache::ImageCache;
 use crate::outside::{Outside, World};
 use crate::power::Metrics;
-use crate::{allocation, boot, cluster, conductor, console, history, network, node, node_action, port, power, provisioning, switch};
+use crate::{
+    allocation, boot, cluster, conductor, console, history, image_folder, network, node, node_action, port, power, provisioning, switch,
+};
 
 /// Pieces of work done at once. Most of them wait for somebody outside: a BMC that does not answer holds one place for as long as its
 /// deadline, and is looked at ever more seldom.
@@ -202,6 +204,8 @@ impl Engine {
         let mut tasks = JoinSet::new();
         tasks.spawn(boot::serve(Arc::clone(&shared), agent_api, stop.clone()));
         tasks.spawn(console::serve(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(access::keep(Arc::clone(&shared), stop.clone()));
+        tasks.spawn(image_folder::watch(Arc::clone(&shared), stop.clone()));
         tasks.spawn(conductor::beat(Arc::clone(&shared), stop.clone()));
         tasks.spawn(work(Arc::clone(&shared), worker, stop));
         while let Some(ended) = tasks.join_next().await {

@@ -11,17 +11,23 @@ use crate::{AccessConfig, BaremetalConfig, EngineConfig, FabricConfig};
 
 /// What the workers of a control plane share that keeps its things in this directory; nobody works.
 pub(crate) async fn shared(dir: &Path, baremetal: BaremetalConfig, outside: Box<dyn Outside>) -> Arc<Shared> {
-    let config = EngineConfig {
+    shared_with(dir, outside, |config| config.baremetal = baremetal).await
+}
+
+/// The same with another configuration.
+pub(crate) async fn shared_with(dir: &Path, outside: Box<dyn Outside>, change: impl FnOnce(&mut EngineConfig)) -> Arc<Shared> {
+    let mut config = EngineConfig {
         unseal: Arc::new(|_| None),
         fabric: FabricConfig::default(),
         edge: None,
         provisioning: None,
-        baremetal,
+        baremetal: BaremetalConfig::default(),
         access: AccessConfig::default(),
         console: crate::ConsoleConfig::default(),
         history: crate::HistoryConfig::default(),
         image_dir: dir.to_owned(),
     };
+    change(&mut config);
     Arc::new(Shared {
         store: Store::open(&format!("sqlite:{}", dir.join("db").display())).await.unwrap(),
         images: crate::image_cache::ImageCache::new(&config.image_dir),

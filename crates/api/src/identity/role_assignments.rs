@@ -11,7 +11,7 @@ use model::{Id, Kind, Object, Timestamp};
 use serde_json::{Value, json};
 use store::Query;
 
-use super::ask::Ask;
+use super::ask::{Ask, missing};
 use super::effective::{Inference, ancestors, groups_of, subtree};
 use super::groups::holds;
 use super::noun::{self, Noun};
@@ -84,12 +84,41 @@ struct Wanted {
     inherited: Option<bool>,
 }
 
+/// What a tree of projects begins with.
+enum Root {
+    Project(Object<Project>),
+    /// A domain stands for the project above all of its projects. Roles are given on the domain, or on one of those: never on it.
+    Domain(Object<Domain>),
+}
+
+impl Root {
+    async fn get(app: &App, id: &str) -> Result<Option<Self>, Failure> {
+        if let Some(project) = noun::get::<Project>(app, id).await? {
+            return Ok(Some(Self::Project(project)));
+        }
+        Ok(noun::get::<Domain>(app, id).await?.map(Self::Domain))
+    }
+
+    /// What rules are asked about.
+    fn target(&self) -> Value {
+        match self {
+            Self::Project(it) => json!({"project": Project::target(it), "domain_id": it.desired.domain_id}),
+            // As in Keystone, where it is in no domain itself: only whoever may everywhere may here.
+            Self::Domain(it) => {
+                let mut project = Domain::target(it);
+                project["domain_id"] = Value::Null;
+                json!({"project": project, "domain_id": null})
+            }
+        }
+    }
+}
+
 /// A project a request names.
 struct Tree {
     /// As named: it need not be there.
     id: String,
     /// If it was looked for.
-    project: Option<Object<Project>>,
+    root: Option<Root>,
     /// Those below, if they are wanted too.
     below: Option<Vec<Object<Project>>>,
 }
@@ -98,7 +127,8 @@ impl Tree {
     /// The ids of the projects that are wanted.
     fn ids(&self) -> Vec<String> {
         let below = self.below.iter().flatten().map(|it| it.id.to_string());
-        std::iter::once(self.id.clone()).chain(below).collect()
+        let own = (!matches!(self.root, Some(Root::Domain(_)))).then(|| self.id.clone());
+        own.into_iter().chain(below).collect()
     }
 }
 
@@ -136,9 +166,9 @@ async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
     let mut found = None;
     if with_below {
         if let Some(id) = &project {
-            found = noun::get::<Project>(&ask.app, id).await?;
+            found = Root::get(&ask.app, id).await?;
         }
-        let target = found.as_ref().map(|it| json!({"project": Project::target(it), "domain_id": it.desired.domain_id}));
+        let target = found.as_ref().map(Root::target);
         ask.enforce("identity:list_role_assignments_for_tree", target.unwrap_or_else(|| json!({})))?;
     } else {
         let target = ask.caller.domain_id.as_ref().map_or_else(|| json!({}), |domain| json!({"domain_id": domain}));
@@ -178,16 +208,21 @@ async fn list(ask: Ask) -> Result<Json<Value>, Failure> {
 }
 
 /// What a request's project stands for. What nothing is looked up for need not be there.
-async fn tree(app: &App, id: String, found: Option<Object<Project>>, with_below: bool, effective: bool) -> Result<Tree, Failure> {
+async fn tree(app: &App, id: String, found: Option<Root>, with_below: bool, effective: bool) -> Result<Tree, Failure> {
     if !with_below && !effective {
-        return Ok(Tree { id, project: None, below: None });
+        return Ok(Tree { id, root: None, below: None });
     }
-    let project = match found {
-        Some(project) => project,
-        None => noun::find::<Project>(app, &id).await?,
+    let root = match found {
+        Some(root) => Some(root),
+        None => Root::get(app, &id).await?,
     };
-    let below = if with_below { Some(subtree(&app.store, &project.id).await?) } else { None };
-    Ok(Tree { id, project: Some(project), below })
+    let below = match &root {
+        None => return Err(missing(Project::SINGULAR, &id)),
+        Some(_) if !with_below => None,
+        Some(Root::Project(it)) => Some(subtree(&app.store, &it.id).await?),
+        Some(Root::Domain(it)) => Some(app.store.list(&Query::<Project>::new().column("domain_id", [it.id.to_string()])).await?),
+    };
+    Ok(Tree { id, root, below })
 }
 
 fn keys(prefix: &str, ids: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -235,9 +270,14 @@ async fn that_count(app: &App, wanted: &Wanted) -> Result<Vec<Object<Assignment>
     if let Some(tree) = &wanted.project {
         let own = keys("project", tree.ids());
         let mut above = Vec::new();
-        if let Some(project) = &tree.project {
-            above = keys("project", ancestors(&app.store, project).await?.into_iter().map(|it| it.id.to_string()));
-            above.extend(keys("domain", [project.desired.domain_id.to_string()]));
+        match &tree.root {
+            None => {}
+            Some(Root::Project(project)) => {
+                above = keys("project", ancestors(&app.store, project).await?.into_iter().map(|it| it.id.to_string()));
+                above.extend(keys("domain", [project.desired.domain_id.to_string()]));
+            }
+            // What its projects inherit is not its own.
+            Some(Root::Domain(domain)) => above.extend(keys("domain", [domain.id.to_string()])),
         }
         if tree.below.is_some() {
             above.extend(own.iter().cloned());
@@ -314,7 +354,10 @@ async fn with_projects_below(app: &App, wanted: &Wanted, lines: Vec<Line>) -> Re
     }
     let forest = match &wanted.project {
         Some(Tree { below: None, .. }) => Forest::default(),
-        Some(Tree { below: Some(below), project, .. }) => Forest::of(below.iter().chain(project)),
+        Some(Tree { below: Some(below), root, .. }) => Forest::of(below.iter().chain(match root {
+            Some(Root::Project(project)) => Some(project),
+            _ => None,
+        })),
         None => Forest::of(&app.store.list(&Query::<Project>::new()).await?),
     };
     let mut out = Vec::with_capacity(lines.len());

@@ -1,8 +1,9 @@
 //! The data of images: files named by the image's id in one folder.
 //!
 //! Data that comes in goes to `<id>.part`, is hashed and synced on a thread of its own, and gets its name only when it is whole. A `.part`
-//! is therefore never read, and one found at start was left by a crash.
+//! is therefore never read. Whoever takes data in holds a lock on it: one found at start without was left by a crash.
 
+use std::fs::TryLockError;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub(super) struct Inbox {
     part: PathBuf,
     whole: PathBuf,
     file: Option<std::fs::File>,
+    /// Holds the lock until the store has taken note.
+    _held: std::fs::File,
     named: bool,
 }
 
@@ -85,7 +88,17 @@ impl Inbox {
         blocking(move || {
             std::fs::create_dir_all(&dir)?;
             let file = std::fs::File::options().write(true).create_new(true).open(&part)?;
-            Ok(Self { part, whole, file: Some(file), named: false })
+            match file.try_lock() {
+                Ok(()) => {}
+                // A replica that starts looks at it.
+                Err(TryLockError::WouldBlock) => {
+                    drop(std::fs::remove_file(&part));
+                    return Err(ReceiveError::Busy);
+                }
+                Err(TryLockError::Error(error)) => tracing::debug!(%error, "the image folder has no locks"),
+            }
+            let held = file.try_clone()?;
+            Ok(Self { part, whole, file: Some(file), _held: held, named: false })
         })
         .await
     }
@@ -189,6 +202,28 @@ pub(super) async fn send(dir: &Path, id: &Id<Image>) -> std::io::Result<impl Str
         let count = file.read_buf(&mut piece).await?;
         Ok((count > 0).then(|| (piece.freeze(), file)))
     }))
+}
+
+/// Whether a living process takes in data of an image into this folder, or has and the store does not say so yet.
+///
+/// # Errors
+/// The disk failed.
+pub(super) async fn is_coming_in(dir: &Path, id: &Id<Image>) -> std::io::Result<bool> {
+    let places = [part(dir, id), path(dir, id)];
+    let look = move || {
+        for place in places {
+            let file = match std::fs::File::options().write(true).open(place) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    tokio::task::spawn_blocking(look).await.map_err(std::io::Error::other)?
 }
 
 /// Removes an image's data, if there is any.

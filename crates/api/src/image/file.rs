@@ -101,7 +101,14 @@ pub(super) async fn download(State(app): State<Arc<App>>, caller: Caller, Path(i
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let stream = data::send(&app.settings.image_dir, &image.id).await;
-    let stream = stream.map_err(|error| Failure::Internal(format!("the data of image {} cannot be read: {error}", image.id)))?;
+    let stream = stream.map_err(|error| {
+        tracing::error!(image.id = %image.id, %error, "the data of an image cannot be read");
+        match error.kind() {
+            // Replicas on several hosts share the image folder; here it may not be mounted, or not yet hold what another took in.
+            std::io::ErrorKind::NotFound => Failure::Unavailable(format!("The data of image {} is not here now.", image.id)),
+            _ => Failure::Internal(format!("the data of image {} cannot be read: {error}", image.id)),
+        }
+    })?;
     let mut response = Response::new(Body::from_stream(stream.boxed()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -122,9 +129,13 @@ pub async fn recover(app: &Arc<App>) -> Result<(), Failure> {
     let dir = &app.settings.image_dir;
     let broken = |error: std::io::Error| Failure::Internal(format!("the data of images cannot be put in order: {error}"));
     for image in app.store.list(&Query::<Image>::new()).await? {
+        // Replicas share the folder: an upload that another takes in goes on.
+        if image.desired.status != ImageStatus::Active && data::is_coming_in(dir, &image.id).await.map_err(broken)? {
+            continue;
+        }
         let is_here = data::part(dir, &image.id).exists() || data::path(dir, &image.id).exists();
         match image.desired.status {
-            // Another replica may be at it; its own folder says so to it.
+            // Another replica may be at it that has a folder of its own, although it should not.
             ImageStatus::Saving if is_here || app.store.is_embedded() => {
                 data::remove(dir, &image.id).await.map_err(broken)?;
                 turn(app, &image.id, ImageStatus::Saving, |image| image.desired.status = ImageStatus::Queued).await?;

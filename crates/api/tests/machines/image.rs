@@ -52,6 +52,12 @@ fn data_goes_in_and_comes_out_with_its_digests() {
         desk.upload(admin, &id, Body::from("other")).await.refused(409, "active");
         assert_eq!(desk.get(admin, &path).await.expect(200)["size"], 3_000_000);
         assert_eq!(files(&desk), [id.as_str()]);
+        // As at a replica that does not see the folder of the others.
+        let (data, away) = (desk.images.path().join(&id), desk.images.path().join("away"));
+        std::fs::rename(&data, &away).unwrap();
+        let answer = desk.get(admin, &format!("{path}/file")).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        std::fs::rename(&away, &data).unwrap();
         desk.delete(admin, &path).await.expect(204);
         desk.get(admin, &path).await.expect(404);
         assert!(files(&desk).is_empty());
@@ -115,7 +121,7 @@ fn an_upload_cut_off_by_a_crash_is_ended_at_the_next_start() {
         let desk = Desk::open(world).await;
         let admin = &desk.admin;
         let (cut, whole) = (create(&desk, admin).await, desk.image(admin, "whole").await);
-        // A body that never ends, on a task that dies with the process: what is left is what a kill leaves.
+        // A body that never ends.
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let stream = futures_util::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|it| (it, receiver)) });
         let request = Request::put(format!("{IMAGES}/{cut}/file"))
@@ -129,6 +135,14 @@ fn an_upload_cut_off_by_a_crash_is_ended_at_the_next_start() {
         while desk.get(admin, &format!("{IMAGES}/{cut}")).await.expect(200)["status"] != "saving" {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // Another replica that starts and shares the folder leaves it alone.
+        api::image::recover(&Arc::clone(&desk.app)).await.unwrap();
+        assert_eq!(desk.get(admin, &format!("{IMAGES}/{cut}")).await.expect(200)["status"], "saving");
+        // Of a killed process the data is left and not the lock.
+        let part = desk.images.path().join(format!("{cut}.part"));
+        assert!(part.exists());
+        std::fs::copy(&part, part.with_extension("copy")).unwrap();
+        std::fs::rename(part.with_extension("copy"), &part).unwrap();
         api::image::recover(&Arc::clone(&desk.app)).await.unwrap();
         assert_eq!(desk.get(admin, &format!("{IMAGES}/{cut}")).await.expect(200)["status"], "queued");
         assert_eq!(files(&desk), [whole.as_str()]);

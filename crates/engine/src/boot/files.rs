@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 /// What is read at once, in bytes: with many readers of one image this, not the image, is what each costs.
 const PIECE: usize = 256 << 10;
+/// How soon to ask again for what is not there, in seconds.
+const AGAIN: &str = "10";
 
 /// Which part of `size` bytes is asked for; `None`: all of it. More than one range at once is answered with all of it, as allowed.
 ///
@@ -32,13 +34,18 @@ fn range(headers: &HeaderMap, size: u64) -> Result<Option<(u64, u64)>, ()> {
     if first < size { Ok(Some((first, last - first + 1))) } else { Err(()) }
 }
 
-/// The file, or the part of it that is asked for; 404 if it is not there.
+/// Not now: whoever asks should ask again.
+pub(super) fn later() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(http::header::RETRY_AFTER, AGAIN)]).into_response()
+}
+
+/// The file, or the part of it that is asked for; 503 if it is not there: another replica may have it, and it may come.
 pub(super) async fn send(path: &Path, headers: &HeaderMap) -> Response {
     let size = match tokio::fs::metadata(path).await {
         Ok(it) => it.len(),
         Err(error) => {
             tracing::warn!(%error, "the data of an image is not there");
-            return StatusCode::NOT_FOUND.into_response();
+            return later();
         }
     };
     send_image(Image { parts: vec![Content::File { path: path.to_owned(), len: size }], len: size }, headers, "application/octet-stream")
@@ -149,6 +156,17 @@ mod tests {
         ] {
             assert_eq!(range(&asking(text), 10), is, "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_to_be_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let answer = send(&path, &HeaderMap::new()).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(http::header::RETRY_AFTER));
+        std::fs::write(&path, b"x").unwrap();
+        assert_eq!(send(&path, &HeaderMap::new()).await.status(), StatusCode::OK);
     }
 
     #[tokio::test]

@@ -70,10 +70,10 @@ async fn image(State(site): State<Arc<Site>>, Path((node, given, image)): Path<(
         if !is_right || !is_its_own || node.observed.phase != Phase::Work {
             return Ok(None);
         }
-        store.get(&image).await
+        Ok(store.get(&image).await?.map(|image| (node.id, image)))
     };
-    let image = match found.await {
-        Ok(Some(image)) if image.desired.status == ImageStatus::Active => image,
+    let (node, image) = match found.await {
+        Ok(Some((node, image))) if image.desired.status == ImageStatus::Active => (node, image),
         Ok(_) => return StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
             let error: StoreError = error;
@@ -83,7 +83,11 @@ async fn image(State(site): State<Arc<Site>>, Path((node, given, image)): Path<(
     };
     match site.shared.images.raw(&image).await {
         Progress::Ready(raw) => files::send(&raw.path, &headers).await,
-        Progress::Converting => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Progress::Converting => files::later(),
+        Progress::Missing(why) => {
+            site.shared.images.not_sent(store, &node, &image.id, &why).await;
+            files::later()
+        }
         Progress::Failed(_) => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -94,7 +98,7 @@ async fn medium_of(State(site): State<Arc<Site>>, Path((node, file)): Path<(Stri
         Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(why) => {
             tracing::warn!(node.id = node, why, "a virtual medium could not be served");
-            StatusCode::SERVICE_UNAVAILABLE.into_response()
+            files::later()
         }
     }
 }
@@ -122,8 +126,18 @@ async fn lay(site: &Site, node: &str, file: &str) -> Result<Option<media::iso966
         // Ids only: no path leads out of the folder.
         let id = Id::<Image>::parse(image).ok_or("an image's id is no id")?;
         let path = site.shared.config.image_dir.join(id.as_str());
-        let size = tokio::fs::metadata(&path).await.map_err(|error| format!("image {id}: {error}"))?.len();
-        Ok::<_, String>((path, size))
+        match tokio::fs::metadata(&path).await {
+            Ok(it) => Ok::<_, String>((path, it.len())),
+            Err(error) => {
+                let why = match store.get(&id).await.map_err(words)? {
+                    Some(image) => site.shared.images.check(&image).await.err(),
+                    None => None,
+                };
+                let why = why.unwrap_or_else(|| format!("image {id}: {error}"));
+                site.shared.images.not_sent(store, &node.id, &id, &why).await;
+                Err(why)
+            }
+        }
     };
     let config = &site.shared.config;
     // The BMC fetches the medium by the main listener; the agent on it speaks on the network that its machine is on.
@@ -150,30 +164,65 @@ async fn lay(site: &Site, node: &str, file: &str) -> Result<Option<media::iso966
 
 #[cfg(test)]
 mod tests {
-    use model::Secret;
-    use model::baremetal::AgentSessionDesired;
+    use model::baremetal::{AgentSessionDesired, NodeDesired};
+    use model::{Kind as _, Secret};
+    use serde_json::json;
+    use store::Batch;
 
     use super::*;
 
+    fn session(id: Id<AgentSession>, token: &str) -> Object<AgentSession> {
+        let desired = AgentSessionDesired {
+            token: Secret::new(token),
+            callback_url: None,
+            verify_ca: None,
+            heartbeat_at: None,
+            agent_version: None,
+            status: None,
+            status_message: None,
+            pregenerated: true,
+        };
+        Object::new(id, None, "", desired)
+    }
+
     #[test]
     fn an_address_is_of_one_token_and_does_not_show_it() {
-        let session = |token: &str| {
-            let desired = AgentSessionDesired {
-                token: Secret::new(token),
-                callback_url: None,
-                verify_ca: None,
-                heartbeat_at: None,
-                agent_version: None,
-                status: None,
-                status_message: None,
-                pregenerated: true,
-            };
-            Object::<AgentSession>::new(Id::derived("x"), None, "", desired)
-        };
+        let session = |token: &str| session(Id::derived("x"), token);
         let node = Id::derived("x");
         let one = url("http://a:1/", &node, &session("hunter2"));
         assert!(one.starts_with(&format!("http://a:1/boot-media/{node}/")));
         assert!(!one.contains("hunter2"));
         assert_ne!(one, url("http://a:1/", &node, &session("hunter3")));
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_told_to_ask_again_for_an_image_that_is_not_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = crate::testing::shared_with(dir.path(), Box::new(crate::outside::World), |_| {}).await;
+        let desired = serde_json::from_value(json!({
+            "status": "active", "visibility": "private", "disk_format": "raw", "container_format": "bare", "size_bytes": 1,
+        }));
+        let given = Object::<Image>::new(Id::random(), None, "x", desired.unwrap());
+        let mut node = Object::<Node>::new(Id::random(), None, "box", NodeDesired::default());
+        let info = json!({"image_source": given.id}).as_object().cloned().unwrap();
+        node.desired.instance_info = model::secret::Settings(info);
+        let session = session(Id::parse(node.id.as_str()).unwrap(), "hunter2");
+        let batch = Batch::wishes().create(&given).create(&node).create(&session).wake(&node.id);
+        shared.store.apply(batch).await.unwrap();
+        let claim = shared.store.claim("here", std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+        node.observed.phase = Phase::Work;
+        shared.store.apply(Batch::facts(&claim).observe(&node)).await.unwrap();
+        let site = Arc::new(Site { shared: Arc::clone(&shared), loaders: OnceCell::new() });
+        let path = || Path((node.id.to_string(), secret(&session), given.id.to_string()));
+        for _ in 0..3 {
+            let answer = image(State(Arc::clone(&site)), path(), HeaderMap::new()).await;
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.headers().contains_key(http::header::RETRY_AFTER));
+        }
+        let lines = shared.store.history(Node::NAME, node.id.as_str(), 10).await.unwrap();
+        assert_eq!(lines.len(), 1, "said once: {lines:?}");
+        assert!(lines[0].detail["reason"].as_str().unwrap().contains("image folder"), "{lines:?}");
+        std::fs::write(dir.path().join(given.id.as_str()), b"x").unwrap();
+        assert_eq!(image(State(site), path(), HeaderMap::new()).await.status(), StatusCode::OK);
     }
 }

@@ -353,10 +353,18 @@ async fn image(
     let path = if its_own.last() == Some(&Some(image_id.as_str())) {
         match site.shared.images.raw(&image).await {
             Progress::Ready(raw) => raw.path,
-            Progress::Converting => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            Progress::Converting => return files::later(),
+            Progress::Missing(why) => {
+                site.shared.images.not_sent(store, &node_id, &image_id, &why).await;
+                return files::later();
+            }
             Progress::Failed(_) => return StatusCode::NOT_FOUND.into_response(),
         }
     } else {
+        if let Err(why) = site.shared.images.check(&image).await {
+            site.shared.images.not_sent(store, &node_id, &image_id, &why).await;
+            return files::later();
+        }
         site.shared.config.image_dir.join(image_id.as_str())
     };
     tracing::debug!(image.id = %image_id, node.id = %node.id, "sending an image");

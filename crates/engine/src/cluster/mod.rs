@@ -18,8 +18,9 @@ use net::Netns;
 use serde_json::json;
 use store::{Query, Severity};
 
+use crate::access::Listener;
 use crate::edge;
-use crate::runtime::{Cx, Fault, Look, Next};
+use crate::runtime::{Cx, Fault, Look, Next, Shared};
 use orchestrator::{MachineSpec, Orchestrator};
 
 /// `device_owner` of the ports of a cluster's machines.
@@ -60,9 +61,24 @@ enum Step<T> {
     Failed(String),
 }
 
+/// What belongs to a cluster, by what it is.
+fn child<K>(cluster: &Id<Cluster>, what: &str) -> Id<K> {
+    Id::derived(&format!("cluster/{cluster}/{what}"))
+}
+
+/// The TCP port by which clients reach a cluster, if it has one, and where their connections end.
+pub(crate) fn way_in(shared: &Shared, cluster: &Object<Cluster>) -> Option<(u16, (Netns, SocketAddr))> {
+    let tcp_port = cluster.observed.access_tcp_port?;
+    let master = cluster.observed.members.iter().find(|it| it.is_master)?;
+    // Without an edge nothing leads there.
+    let netns = edge::netns(shared, &child(&cluster.id, "network")).ok()?;
+    let port = orchestrator::of(&cluster.desired.template.coe).map_or(0, Orchestrator::api_port);
+    Some((tcp_port, (Netns::named(&netns), SocketAddr::new(master.address, port))))
+}
+
 impl Work<'_> {
     fn child<K>(&self, what: &str) -> Id<K> {
-        Id::derived(&format!("cluster/{}/{what}", self.cluster.id))
+        child(&self.cluster.id, what)
     }
 
     async fn observe(&mut self) -> Result<(), Fault> {
@@ -249,18 +265,19 @@ impl Work<'_> {
             self.cx.store.apply(batch).await?;
             self.cluster.revision += 1;
         }
-        self.open_access(&port)?;
+        self.open_access()?;
         Ok(Step::Done(()))
     }
 
-    fn open_access(&self, access: &Object<Port>) -> Result<(), Fault> {
-        let master = self.cluster.observed.members.iter().find(|it| it.is_master);
-        if let (Some(master), Some(tcp_port)) = (master, self.cluster.observed.access_tcp_port) {
-            let netns = Netns::named(&edge::netns(self.cx, &access.desired.network_id)?);
-            let port = orchestrator::of(&self.cluster.desired.template.coe).map_or(0, Orchestrator::api_port);
-            self.cx.access.ensure(tcp_port, &netns, SocketAddr::new(master.address, port)).map_err(Fault::outside)?;
+    /// Listens to the cluster's TCP port, or leaves that to the replica that does.
+    fn open_access(&self) -> Result<(), Fault> {
+        let Some((port, (netns, to))) = way_in(self.cx, &self.cluster) else { return Ok(()) };
+        match self.cx.access.ensure(port, &netns, to).map_err(Fault::outside)? {
+            Listener::Another if self.cx.store.is_embedded() => {
+                Err(Fault::Outside(format!("another program of this host listens to TCP port {port}, by which the cluster is reached")))
+            }
+            Listener::Ours | Listener::Another => Ok(()),
         }
-        Ok(())
     }
 
     /// A machine for each member, taken and told to deploy in one transaction.
@@ -382,7 +399,7 @@ impl Work<'_> {
             return Err(Fault::outside("the cluster's access port is gone"));
         };
         edge::attach(self.cx, &access, self.cluster.desired.template.fixed_subnet_cidr.prefix_len(), None).await?;
-        self.open_access(&access)?;
+        self.open_access()?;
         let netns = Netns::named(&edge::netns(self.cx, &access.desired.network_id)?);
         let Some(kind) = orchestrator::of(&self.cluster.desired.template.coe) else {
             return Ok(Next::Again(HEALTH));

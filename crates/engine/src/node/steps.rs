@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Id;
-use model::baremetal::PlannedStep;
+use model::baremetal::{PlannedStep, StepState};
 use model::image_compute::{Image, ImageStatus};
+use model::{Id, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,6 +18,10 @@ use crate::runtime::Fault;
 
 /// How soon an image that is being converted is looked at again.
 const CONVERTING: Duration = Duration::from_secs(1);
+/// How soon an image is looked for again that is not in this host's image folder: another replica may have it, too.
+const MISSING: Duration = Duration::from_secs(5);
+/// How long it is waited for, in seconds.
+const MISSING_LIMIT: f64 = 900.0;
 
 /// A config drive above this is sent only where there is room, in bytes.
 const LARGE_DRIVE: usize = 1 << 20;
@@ -47,7 +51,11 @@ impl Machine<'_> {
         if (step.step.interface.as_str(), step.step.step.as_str()) == (plan::WRITE_IMAGE.0, plan::WRITE_IMAGE.1)
             && !args.contains_key("image_info")
         {
-            let info = match self.image_info().await? {
+            let waited = match &step.progress {
+                StepState::Begun { at, .. } => Timestamp::now().seconds_since(*at),
+                _ => 0.0,
+            };
+            let info = match self.image_info(waited).await? {
                 Ok(info) => info,
                 Err(why) => return Ok(Err(why)),
             };
@@ -76,8 +84,8 @@ impl Machine<'_> {
         Ok(Ok(Params { value, room }))
     }
 
-    /// The image to write: one of ours, or one anywhere with its checksum.
-    async fn image_info(&self) -> Result<Result<Value, Silence>, Fault> {
+    /// The image to write: one of ours, or one anywhere with its checksum. `waited`: since when it is asked for, in seconds.
+    async fn image_info(&self, waited: f64) -> Result<Result<Value, Silence>, Fault> {
         let no = |why: String| Ok(Err(Silence::Fail(why)));
         let info = &self.node.desired.instance_info;
         let Some(source) = info.text("image_source") else {
@@ -101,7 +109,8 @@ impl Machine<'_> {
         let raw = match self.cx.images.raw(&image).await {
             Progress::Ready(raw) => raw,
             Progress::Converting => return Ok(Err(Silence::Wait("its image is being converted".into(), CONVERTING))),
-            Progress::Failed(why) => return no(why),
+            Progress::Missing(why) if waited < MISSING_LIMIT => return Ok(Err(Silence::Wait(why, MISSING))),
+            Progress::Missing(why) | Progress::Failed(why) => return no(why),
         };
         let url = if self.is_wired() {
             let base = self.cx.config.provisioning.as_ref().map(|it| format!("http://{}:{}", it.address, it.http_port));

@@ -27,6 +27,7 @@ mod children;
 mod deadlines;
 mod drives;
 mod history;
+mod images;
 mod never_off;
 mod power;
 mod release;
