@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store::{Batch, Facts, Severity};
 
 use crate::node;
-use crate::runtime::{Cx, Look, Next};
+use crate::runtime::{Cx, Fault, Look, Next};
 
 /// How long an answer that nobody fetched is kept.
 const KEPT: Duration = Duration::from_secs(60);
@@ -58,6 +58,9 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
             Err(error) => ended(&error),
         },
     };
+    if let Some(what) = of_media(&row.desired.action) {
+        note_media(cx, &row, &what, &end).await?;
+    }
     if row.desired.unwatched {
         let batch = cx.facts().remove(&row);
         let batch = match &end {
@@ -70,6 +73,44 @@ pub(crate) async fn reconcile(cx: &Cx) -> Look {
     row.observed.end = Some(end);
     cx.store.apply(cx.facts().observe(&row)).await?;
     Ok(Next::Again(KEPT))
+}
+
+/// What is done about media, if that is asked: what comes of it stands in the node's `last_error` (Source: Ironic 39, conductor/manager.py,
+/// `do_attach_virtual_media`: whoever asked was answered before).
+fn of_media(action: &Action) -> Option<String> {
+    match action {
+        Action::AttachVirtualMedia { device_type, .. } => Some(format!("attach device {device_type} to")),
+        Action::DetachVirtualMedia { device_types } if device_types.is_empty() => Some("detach devices from".to_owned()),
+        Action::DetachVirtualMedia { device_types } => Some(format!("detach device(s) {} from", device_types.join(", "))),
+        _ => None,
+    }
+}
+
+async fn note_media(cx: &Cx, row: &Object<NodeAction>, what: &str, end: &ActionEnd) -> Result<(), Fault> {
+    // The node's own look may be faster a few times.
+    for _ in 0..8 {
+        let Some(mut node) = cx.store.get(&row.desired.node_id).await? else { return Ok(()) };
+        let error = match end {
+            ActionEnd::Done { .. } => None,
+            ActionEnd::Unsupported { why } => Some(format!("Driver {} does not support {why}", node.desired.driver)),
+            ActionEnd::Failed { why } => Some(why.clone()),
+        };
+        let error = error.map(|why| format!("Could not {what} node {}: {why}", node.id));
+        if node.observed.last_error == error {
+            return Ok(());
+        }
+        node.observed.last_error = error;
+        let batch = cx.facts().observe(&node);
+        let batch = match &node.observed.last_error {
+            Some(why) => batch.history(&node.id, Severity::Error, why, &json!({})),
+            None => batch,
+        };
+        match cx.store.apply(batch).await {
+            Err(error) if error.is_race() => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(())
 }
 
 /// Whether it may not be done a second time because it is not known whether it was done. Other changes come to the same.

@@ -25,10 +25,26 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// `Conflict` if it changes something while somebody works on the node; `BadRequest` if the hardware cannot do it; 500 with the
 /// controller's words if it failed; `Unavailable` if it was not done in time.
 pub(super) async fn run(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<Value, Failure> {
+    match ended(ask, node, action, words).await? {
+        ActionEnd::Done { value } => Ok(value),
+        ActionEnd::Unsupported { why } => Err(access::unsupported(node, &why)),
+        ActionEnd::Failed { why } => Err(Failure::named(StatusCode::INTERNAL_SERVER_ERROR, "NodeAction", why)),
+    }
+}
+
+/// The same for what ends well or not in the node's `last_error`: whoever asked is not told here.
+///
+/// # Errors
+/// `Conflict` while somebody works on the node; `Unavailable` if it was not done in time.
+pub(super) async fn tell(ask: &Ask, node: &Object<Node>, action: Action, words: &str) -> Result<(), Failure> {
+    ended(ask, node, action, Some(words)).await.map(drop)
+}
+
+async fn ended(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&str>) -> Result<ActionEnd, Failure> {
     let row = begin(ask, node, action, words, WAIT_SECONDS).await?;
-    let answer = wait(ask, node, &row).await;
+    let end = wait(ask, node, &row).await;
     forget(ask, &row).await;
-    answer
+    end
 }
 
 /// The same without waiting: what it comes to is not told, but if it is nothing good, the node's history says so.
@@ -60,7 +76,7 @@ async fn begin(ask: &Ask, node: &Object<Node>, action: Action, words: Option<&st
     }
 }
 
-async fn wait(ask: &Ask, node: &Object<Node>, row: &Id<NodeAction>) -> Result<Value, Failure> {
+async fn wait(ask: &Ask, node: &Object<Node>, row: &Id<NodeAction>) -> Result<ActionEnd, Failure> {
     let late = || Failure::Unavailable(format!("The controller of node {} did not answer within {WAIT_SECONDS} seconds.", node.id));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(WAIT_SECONDS.unsigned_abs());
     let mut pause = PAUSE.0;
@@ -68,9 +84,7 @@ async fn wait(ask: &Ask, node: &Object<Node>, row: &Id<NodeAction>) -> Result<Va
         tokio::time::sleep(pause).await;
         let seen = ask.app.store.get(row).await?.ok_or_else(late)?;
         match seen.observed.end {
-            Some(ActionEnd::Done { value }) => return Ok(value),
-            Some(ActionEnd::Unsupported { why }) => return Err(access::unsupported(node, &why)),
-            Some(ActionEnd::Failed { why }) => return Err(Failure::named(StatusCode::INTERNAL_SERVER_ERROR, "NodeAction", why)),
+            Some(end) => return Ok(end),
             None if tokio::time::Instant::now() >= deadline => return Err(late()),
             None => pause = (pause * 2).min(PAUSE.1),
         }

@@ -80,7 +80,7 @@ pub(super) async fn attach(ask: Ask, Path(ident): Path<String>, Json(body): Json
     let (device_type, image_url) = medium(&body)?;
     let node = access::permitted(&ask, &ident, "baremetal:node:vmedia:attach").await?;
     let words = format!("asked: attach {device_type}");
-    action::run(&ask, &node, Action::AttachVirtualMedia { device_type, image_url }, Some(&words)).await?;
+    action::tell(&ask, &node, Action::AttachVirtualMedia { device_type, image_url }, &words).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -97,6 +97,6 @@ pub(super) async fn detach(ask: Ask, Path(ident): Path<String>, Parameters(query
         return Err(Failure::BadRequest(format!("Invalid device type(s) {invalid} (valid are {valid})")));
     }
     let node = access::permitted(&ask, &ident, "baremetal:node:vmedia:detach").await?;
-    action::run(&ask, &node, Action::DetachVirtualMedia { device_types }, Some("asked: detach virtual media")).await?;
+    action::tell(&ask, &node, Action::DetachVirtualMedia { device_types }, "asked: detach virtual media").await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -127,6 +127,13 @@ fn virtual_media_and_what_only_a_vendor_has() {
         let (answer, action) = acted(&desk, done(Value::Null), desk.delete(admin, &format!("{media}?device_types=cdrom,disk"))).await;
         answer.expect(204);
         assert_eq!(action, Action::DetachVirtualMedia { device_types: vec!["cdrom".into(), "disk".into()] });
+        // What comes of it stands in the node's last_error.
+        let failed = ActionEnd::Failed { why: "no such image".into() };
+        let body = json!({"device_type": "cdrom", "image_url": "http://x/a.iso"});
+        acted(&desk, failed, desk.post(admin, &media, body)).await.0.expect(204);
+        let unsupported = ActionEnd::Unsupported { why: "virtual media".into() };
+        acted(&desk, unsupported.clone(), desk.delete(admin, &media)).await.0.expect(204);
+        acted(&desk, unsupported, desk.get(admin, &media)).await.0.refused(400, "does not support virtual media");
         desk.delete(admin, &format!("{media}?device_types=tape")).await.refused(400, "Invalid device type(s) tape");
 
         let vendor = format!("{NODES}/{id}/vendor_passthru");

@@ -200,7 +200,9 @@ impl Rack<'_> {
             for row in self.desk.app.store.list(&Query::<NodeAction>::new()).await.unwrap() {
                 if row.observed.end.is_none() {
                     let end = Some(ActionEnd::Done { value: json!({"boot_device": "pxe", "persistent": false}) });
-                    self.desk.observe::<NodeAction>(row.id.as_str(), |it| it.observed = NodeActionObserved { begun: true, end: end.clone() }).await;
+                    self.desk
+                        .observe::<NodeAction>(row.id.as_str(), |it| it.observed = NodeActionObserved { begun: true, end: end.clone() })
+                        .await;
                 }
             }
         }

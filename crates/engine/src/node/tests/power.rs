@@ -64,7 +64,7 @@ async fn no_order_is_lost_with_who_was_to_give_it() {
 }
 
 /// Looks until somebody dies of an order of power.
-async fn until_death(rig: &Rig, id: &Id<Node>) {
+pub(super) async fn until_death(rig: &Rig, id: &Id<Node>) {
     let looks = async { while rig.look(None).await {} };
     let death = async {
         while !rig.script.with(id.as_str(), |it| it.died) {
@@ -72,7 +72,7 @@ async fn until_death(rig: &Rig, id: &Id<Node>) {
         }
     };
     tokio::select! {
-        () = looks => panic!("nobody died"),
+        () = looks => panic!("nobody died: {:?}", rig.node(id).await.observed),
         () = death => {}
     }
     rig.script.with(id.as_str(), |it| it.death = None);

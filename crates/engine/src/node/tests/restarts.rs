@@ -2,30 +2,11 @@
 
 use model::baremetal::{Action, ActionEnd, NodeActionDesired, NodeActionObserved, OnChildren, StepState};
 
+use super::power::until_death;
 use super::*;
 
 fn orders(rig: &Rig, id: &Id<Node>) -> Vec<String> {
     rig.script.with(id.as_str(), |it| it.orders.clone())
-}
-
-/// Looks until somebody has died of an order.
-async fn until_death(rig: &Rig, id: &Id<Node>) {
-    let death = async {
-        while !rig.script.with(id.as_str(), |it| it.died) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let looks = async {
-        for _ in 0..500 {
-            rig.look(None).await;
-        }
-    };
-    tokio::select! {
-        () = looks => panic!("nobody died: {:?}", rig.node(id).await.observed),
-        () = death => {}
-    }
-    rig.script.with(id.as_str(), |it| it.death = None);
-    rig.store().void_leases().await.unwrap();
 }
 
 /// The moments that a memory holds, as if it were so many seconds later.
@@ -274,4 +255,24 @@ async fn what_was_begun_when_somebody_died_is_not_done_again() {
 fn rows_of_an_earlier_version_are_read() {
     let row: NodeActionObserved = serde_json::from_value(json!({"end": {"end": "done", "value": 1}})).unwrap();
     assert_eq!(row, NodeActionObserved { begun: false, end: Some(ActionEnd::Done { value: json!(1) }) });
+}
+
+/// Who asks for a medium is answered before it is there; what comes of it stands at the node.
+#[tokio::test]
+async fn what_comes_of_media_stands_at_the_node() {
+    let rig = Rig::new(|_| {}).await;
+    let cases = [
+        (
+            Action::AttachVirtualMedia { device_type: "cdrom".into(), image_url: "http://x/a.iso".into() },
+            "Could not attach device cdrom to node",
+        ),
+        (Action::DetachVirtualMedia { device_types: Vec::new() }, "Could not detach devices from node"),
+    ];
+    for (asked, words) in cases {
+        let (node, row) = action(&rig, asked, 30, NodeActionObserved::default()).await;
+        assert!(matches!(rig.store().get(&row).await.unwrap().unwrap().observed.end, Some(ActionEnd::Unsupported { .. })));
+        let why = rig.node(&node).await.observed.last_error.unwrap();
+        assert!(why.starts_with(words) && why.contains("Driver redfish does not support"), "{why}");
+        assert_eq!(errors(&rig, &node).await.len(), 1);
+    }
 }
