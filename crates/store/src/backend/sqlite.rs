@@ -251,9 +251,8 @@ fn connect(path: &str) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Has changes written to a log first. On a new file that takes the file for oneself, from having read it on, for which SQLite does not wait:
-/// of two that open it at once one is told that it is busy, and tries again.
-/// (<https://www.sqlite.org/c3ref/busy_handler.html> on promoting a read lock.)
+/// Has changes written to a log first. A new file is written for that, after it was read: where another is about to write it, too, SQLite
+/// refuses at once, for none of the two could go on if both waited (<https://www.sqlite.org/c3ref/busy_handler.html>). So it is tried again.
 fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
     let until = Instant::now() + BUSY;
     loop {
@@ -346,13 +345,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_file_that_another_reads_just_now_is_waited_for() {
+    fn a_new_file_that_another_is_about_to_write_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db").display().to_string();
         let other = Connection::open(&path).unwrap();
-        // A transaction that has read holds the file, which has no log yet.
-        other.execute_batch("CREATE TABLE t (x INTEGER); BEGIN").unwrap();
-        other.query_row("SELECT COUNT(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        // The file has no log yet: this is what one holds that is about to make it one with a log.
+        other.execute_batch("CREATE TABLE t (x INTEGER); BEGIN IMMEDIATE").unwrap();
         let ends = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(300));
             other.execute_batch("COMMIT").unwrap();
