@@ -8,6 +8,7 @@ mod paths;
 mod phases;
 mod postgres;
 mod process;
+mod seed;
 mod setup;
 mod supply;
 mod test;

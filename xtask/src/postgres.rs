@@ -2,11 +2,16 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
 use crate::process;
+
+/// Ports that are given: the first, and how many there are.
+const FIRST: u16 = 29_000;
+const RANGE: u16 = 3_000;
 
 /// A running server; it is stopped and its files are removed when this is dropped.
 pub(crate) struct Postgres {
@@ -24,13 +29,24 @@ impl Postgres {
     pub(crate) async fn start() -> Result<Self> {
         let bin = newest_bin(Path::new("/usr/lib/postgresql")).context("no PostgreSQL server under /usr/lib/postgresql")?;
         let dir = std::env::temp_dir().join(format!("cofferdam-pg-{}", std::process::id()));
-        let port = free_port()?;
-        let server = Self { url: format!("postgresql://postgres@127.0.0.1:{port}/postgres"), bin, dir };
-        server.initialise(port).await?;
+        let mut server = Self { url: String::new(), bin, dir };
+        server.initialise().await?;
+        for tries_left in (0..2).rev() {
+            let port = free_port()?;
+            match server.listen(port).await {
+                Ok(()) => {
+                    server.url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
+                    break;
+                }
+                // Somebody else was quicker.
+                Err(error) if tries_left > 0 && format!("{error:#}").contains("Address already in use") => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(server)
     }
 
-    async fn initialise(&self, port: u16) -> Result<()> {
+    async fn initialise(&self) -> Result<()> {
         // In a world-writable directory: must not be there yet, and belongs to the server's user from its first moment on.
         std::fs::create_dir(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         if nix::unistd::geteuid().is_root() {
@@ -44,6 +60,11 @@ impl Postgres {
         let mut initdb = self.command("initdb");
         initdb.arg("--pgdata").arg(&data).args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]);
         process::output(&mut initdb).await?;
+        Ok(())
+    }
+
+    async fn listen(&self, port: u16) -> Result<()> {
+        let data = self.dir.join("data");
         let settings = format!(
             "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300 -c shared_buffers=64MB",
             self.dir.display()
@@ -98,10 +119,15 @@ fn newest_bin(base: &Path) -> Option<PathBuf> {
     found.pop().map(|(_, bin)| bin)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, out of the range from which the kernel takes the near ends of connections: so it stays free, unless
+/// somebody listens there. No two of one process get the same.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr().context("a socket without address")?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+    let start =
+        u16::try_from(std::process::id().wrapping_mul(61).wrapping_add(given) % u32::from(RANGE)).context("a start in the range")?;
+    let mut ports = (0..RANGE).map(|step| FIRST + (start + step) % RANGE);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).context("no free port on 127.0.0.1")
 }
 
 #[cfg(test)]

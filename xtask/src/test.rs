@@ -13,7 +13,7 @@ use crate::paths::{self, Paths};
 use crate::phases::Phases;
 use crate::postgres::Postgres;
 use crate::setup::{self, Need};
-use crate::{process, supply, tidy};
+use crate::{process, seed, supply, tidy};
 
 /// The unmodified client with its plug-ins, as users install it.
 const CLIENT_PACKAGES: &[&str] =
@@ -66,7 +66,10 @@ pub(crate) async fn command(fast: bool, deny: bool) -> Result<ExitCode> {
     phases.begin("postgresql");
     let postgres = Postgres::start().await?;
 
-    let mut tests = Environment { postgres: postgres.url.clone(), image: None, ramdisk: None, client: None, switch_clients: None };
+    let (seeds, seed) = seed::variables(&paths)?;
+    println!("Random tests: COFFERDAM_TEST_SEED={seed}");
+    let mut tests =
+        Environment { postgres: postgres.url.clone(), image: None, ramdisk: None, client: None, switch_clients: None, seed: seeds };
     if !fast {
         clean_leftovers(&binary).await;
         phases.begin("machine image");
@@ -163,11 +166,14 @@ struct Environment {
     ramdisk: Option<PathBuf>,
     client: Option<PathBuf>,
     switch_clients: Option<PathBuf>,
+    /// Variables that have the seed of random tests.
+    seed: Vec<(&'static str, String)>,
 }
 
 impl Environment {
     fn give<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("COFFERDAM_TEST_POSTGRES", &self.postgres);
+        command.envs(self.seed.iter().map(|(name, value)| (name, value)));
         for (name, value) in [
             ("COFFERDAM_TEST_IMAGE", &self.image),
             ("COFFERDAM_TEST_RAMDISK", &self.ramdisk),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+mod ports;
+
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +42,7 @@ fn start() -> Option<Sim> {
         }
     }
     let directory = tempfile::tempdir().unwrap();
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free(27_000, 2_000, |port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
     let at = |name: &str| directory.path().join(name);
     // What the chassis does: it has power, and a boot device.
     let script = format!(

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, outside of test functions")]
 
+mod ports;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -72,7 +74,7 @@ impl Emulator {
         let program = program()?;
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free(24_000, 3_000, |port| TcpListener::bind(("127.0.0.1", port)).is_ok());
         let mut settings = format!("SUSHY_EMULATOR_STATE_DIR = '{}'\n", at("state").display());
         std::fs::create_dir(at("state")).unwrap();
         let mut command = Command::new(program);

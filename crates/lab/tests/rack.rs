@@ -123,7 +123,7 @@ async fn a_switch_whose_program_dies_comes_back_as_it_was() {
         })
         .await;
     }
-    let said = sh(&format!("ovs-vsctl --timeout=10 --db={} set port p2 tag=106 -- get port p1 tag", leaf.ovsdb));
+    let said = sh(&format!("ovs-vsctl --timeout=60 --db={} set port p2 tag=106 -- get port p1 tag", leaf.ovsdb));
     assert_eq!(said.trim(), "105");
     rack.down_without_a_trace();
 }

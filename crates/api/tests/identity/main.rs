@@ -25,3 +25,9 @@ mod support;
 #[path = "../../../store/tests/suite/world.rs"]
 #[expect(dead_code, reason = "made for the suite of the store, which uses more of it")]
 mod world;
+
+/// Returns when a moment is over.
+async fn over(end: model::Timestamp) {
+    let left = end.seconds_since(model::Timestamp::now()) + 0.1;
+    tokio::time::sleep(std::time::Duration::from_secs_f64(left.max(0.0))).await;
+}

@@ -11,7 +11,7 @@ use crate::world::on_each;
 const NETWORKS: &str = "/network/v2.0/networks";
 const NODES: &str = "/baremetal/v1/nodes";
 /// How long a change of the file may take to be followed.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(20);
 
 /// The answer once it has this status, which it must soon have.
 async fn soon(desk: &Desk, who: &Who, path: &str, status: u16) -> Answer {

@@ -13,8 +13,10 @@ const DEAD_SECONDS: u64 = 40;
 const ALIVE: Duration = Duration::from_secs(20);
 /// By how much times may differ.
 const RATIO: f64 = 1.5;
-/// Below this a difference is the machine's noise.
-const FLOOR: Duration = Duration::from_millis(4);
+/// Below this a call is not one that waited: who waits for a dead switch does so for the ten seconds of its driver at least.
+const CALL_FLOOR: Duration = Duration::from_millis(250);
+/// The same of a port until it is ACTIVE.
+const PLUG_FLOOR: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Times {
@@ -93,7 +95,7 @@ fn a_dead_switch_slows_nobody() {
     figure("until a port of another switch is ACTIVE, median", &both(plug));
     figure("the same, 95 %", &both(worst));
     figure("until eight ports of the dead switch are ACTIVE once it answers", &format!("{:.1} s", healed.as_secs_f64()));
-    for (what, [alive, dead]) in [("p99 of calls", p99), ("time until ACTIVE", plug)] {
-        assert!(dead <= FLOOR || dead.as_secs_f64() <= RATIO * alive.as_secs_f64(), "{what}: {alive:?} alive, {dead:?} with a dead switch");
+    for (what, floor, [alive, dead]) in [("p99 of calls", CALL_FLOOR, p99), ("time until ACTIVE", PLUG_FLOOR, plug)] {
+        assert!(dead <= floor || dead.as_secs_f64() <= RATIO * alive.as_secs_f64(), "{what}: {alive:?} alive, {dead:?} with a dead switch");
     }
 }

@@ -182,14 +182,15 @@ impl Cables {
         self.cards = cards.unwrap();
     }
 
-    /// Returns when packets follow what the switches are set to, or after a while.
-    pub fn settle(&self) {
+    /// Returns when packets follow what the switches are set to; `false`: after a while they did not yet.
+    #[must_use]
+    pub fn settle(&self) -> bool {
         let all = async {
             for plane in &self.planes {
                 plane.settled().await;
             }
         };
-        let _late = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), all).await });
+        self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), all).await }).is_ok()
     }
 
     /// Where each card is.

@@ -35,6 +35,8 @@ const SHORT: u64 = 1_000;
 const HARM: u64 = 6_000;
 /// How many steps a run of all tests takes with two replicas.
 const SHORT_OF_TWO: u64 = 200;
+/// How long calls are tried again while a replica is started.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two steps.
 const PACE: Duration = Duration::from_millis(25);
 /// Between two steps with two replicas, of which one is away for as long as it takes the other to notice.
@@ -145,7 +147,7 @@ impl Storm {
         let cables = Cables::lay(&site);
         let places = cables.places().to_vec();
         let book = Arc::new(Book::new(places.len(), vlans));
-        site.await_isolated(Duration::from_secs(90));
+        site.await_isolated(Duration::from_secs(180));
         let devices = site.switches.iter().map(|it| Arc::clone(it.device())).collect();
         let watcher = Watcher::start(cables, devices, site.ports.clone(), Arc::clone(&book));
         let doing = places.iter().map(|_| Doing::Nothing).collect();
@@ -193,7 +195,7 @@ impl Storm {
             for (verb, state) in [("manage", "manageable"), ("provide", "available")] {
                 let path = format!("/nodes/{id}/states/provision");
                 assert!(admin.call(Method::PUT, Service::Baremetal, &path, Some(&json!({"target": verb}))).is_success());
-                let until = Instant::now() + Duration::from_secs(60);
+                let until = Instant::now() + PATIENCE;
                 while admin.get(Service::Baremetal, &format!("/nodes/{id}"))["provision_state"] != state {
                     assert!(Instant::now() < until, "{}", admin.get(Service::Baremetal, &format!("/nodes/{id}")));
                     std::thread::sleep(Duration::from_millis(20));
@@ -283,7 +285,7 @@ impl Storm {
         body["network_id"] = json!(self.networks[tenant]);
         body["name"] = json!(name);
         self.book.give(place, tenant, claim);
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + PATIENCE;
         // Whether it was made although nobody answered is found out by its name.
         loop {
             if let Some((201, made)) = self.try_call(Method::POST, Service::Network, "/ports", Some(&json!({"port": body}))) {
@@ -304,7 +306,7 @@ impl Storm {
     }
 
     fn leave(&mut self, place: usize, claim: u64, port: String) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + PATIENCE;
         loop {
             match self.try_call(Method::DELETE, Service::Network, &format!("/ports/{port}"), None) {
                 Some((204 | 404, _)) => break,
@@ -552,7 +554,7 @@ impl Storm {
             }
         }
         // A switch that fell silent in a commit is waited for as long as a commit may take.
-        let until = Instant::now() + Duration::from_secs(420);
+        let until = Instant::now() + Duration::from_secs(900);
         while !self.leaving.is_empty() || !self.releasing.is_empty() {
             let (leaving, releasing) = (&self.leaving, &self.releasing);
             assert!(Instant::now() < until, "stuck: ports {leaving:?}, nodes {releasing:?}");
@@ -564,7 +566,7 @@ impl Storm {
             self.ask();
             std::thread::sleep(Duration::from_millis(300));
         }
-        self.site.await_isolated(Duration::from_secs(120));
+        self.site.await_isolated(Duration::from_secs(300));
     }
 
     /// Puts what the replicas said where it stays.

@@ -95,6 +95,9 @@ impl Book {
     }
 }
 
+/// How often in a row packets may be late to follow the switches, seconds each time, while nobody judges them.
+const LATE: u32 = 20;
+
 /// What the watcher found.
 #[derive(Default)]
 pub struct Findings {
@@ -116,8 +119,10 @@ impl Watcher {
         let (stop, found) = (Arc::new(AtomicBool::new(false)), Arc::new(Findings::default()));
         let (until, into) = (Arc::clone(&stop), Arc::clone(&found));
         let thread = std::thread::spawn(move || {
+            let mut late = 0;
             while !until.load(Ordering::Relaxed) {
-                look(&mut cables, &devices, &ports, &book, &into);
+                late = if look(&mut cables, &devices, &ports, &book, &into) { 0 } else { late + 1 };
+                assert!(late < LATE, "packets did not follow the switches {late} times in a row: nothing was judged by them");
             }
         });
         Self { stop, thread: Some(thread), found }
@@ -141,7 +146,8 @@ impl Drop for Watcher {
     }
 }
 
-fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], book: &Book, found: &Findings) {
+/// Looks once; `false`: packets could not be judged.
+fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], book: &Book, found: &Findings) -> bool {
     let places = cables.places().to_vec();
     // By the switches: what each port carries, its configuration and whether it is up taken together.
     for _ in 0..4 {
@@ -190,9 +196,10 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
         heard.into_iter().filter(|(from, to)| from != to && apart(*from, *to)).collect()
     };
     let first = wrong(heard, since);
-    if !first.is_empty() {
-        // What carries the packets follows the switch a little later: what is heard when it did is meant.
-        cables.settle();
+    // What carries the packets follows the switch a little later: what is heard when it did is meant. While it has not, Open vSwitch
+    // would be judged and not the switches.
+    let is_judged = first.is_empty() || cables.settle();
+    if is_judged && !first.is_empty() {
         let since = Instant::now();
         let again = wrong(cables.shout(&book.vlans, Duration::from_millis(100)), since);
         for (from, to) in first.iter().filter(|it| again.contains(it)) {
@@ -204,6 +211,7 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
         note(found, format!("what a hand did to {:?} was not set right for {lasted:?}", places[nth]));
         book.was_set_right(nth);
     }
+    is_judged
 }
 
 fn note(found: &Findings, text: String) {

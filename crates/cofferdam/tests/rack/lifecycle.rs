@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Service, Session, admin_password, credentials};
 use crate::support::serve::{Serve, Setting};
-use crate::support::{database, say};
+use crate::support::{database, say, wait_for};
 
-/// From an empty state directory to the first 200.
-const READY: Duration = Duration::from_secs(1);
+/// The processor time of it all, from an empty state directory to the first 200.
+const WORK: Duration = Duration::from_secs(1);
+/// The same by the clock on the wall, which also goes while others have the processors and the disk.
+const READY: Duration = Duration::from_secs(30);
 /// Memory of an idle control plane that is its own, in KiB. 60 MiB are promised in all; the other half is left to the program's text, of
 /// which a release build has 20 MiB in memory and this unoptimised one 50.
 const OWN_KIB: u64 = 30 * 1024;
@@ -35,6 +37,16 @@ fn own_kib(pid: u32) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// The processor time a process has used so far, in user and in kernel mode (`proc_pid_stat(5)`, fields 14 and 15, of which a
+/// second has a hundred).
+fn worked(pid: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name, in parentheses, may have anything in it.
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(10 * ticks)
+}
+
 #[test]
 fn the_first_start_is_quick_and_small() {
     // What the machine is busy with besides is not the program's doing: the best of a few counts.
@@ -43,16 +55,17 @@ fn the_first_start_is_quick_and_small() {
         let dir = scratch();
         let began = Instant::now();
         let serve = Serve::start(Setting::new(&dir.path().join("state")));
-        took.push(began.elapsed());
-        if began.elapsed() < READY {
+        let (ready, work) = (began.elapsed(), worked(serve.pid()));
+        took.push((ready, work));
+        if ready < READY && work < WORK {
             std::thread::sleep(Duration::from_secs(2));
             let own = own_kib(serve.pid());
-            say(&format!("ready from nothing after {took:?}; idle with {} MiB of its own", own / 1024));
+            say(&format!("ready from nothing after, with work of {took:?}; idle with {} MiB of its own", own / 1024));
             assert!(own < OWN_KIB, "{own} KiB");
             return;
         }
     }
-    panic!("never ready within {READY:?}: {took:?}");
+    panic!("never ready within {READY:?} and with {WORK:?} of work: {took:?}");
 }
 
 #[test]
@@ -165,11 +178,13 @@ fn drains(serve: &Serve, state_dir: &Path) {
     )
     .unwrap();
     // Until it is surely in the handler, reading the body.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(2));
     let began = Instant::now();
     serve.signal(Signal::SIGTERM);
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(TcpStream::connect(address).is_err(), "it still takes connections 500 ms after SIGTERM");
+    wait_for("no connections are taken after SIGTERM", Duration::from_secs(20), || match TcpStream::connect(address) {
+        Ok(_) => Err("one was taken".to_owned()),
+        Err(_) => Ok(()),
+    });
     line.write_all(rest.as_bytes()).unwrap();
     let mut answer = String::new();
     line.read_to_string(&mut answer).unwrap();

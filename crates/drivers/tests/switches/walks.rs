@@ -10,10 +10,10 @@ struct Chance(u64);
 
 impl Chance {
     fn new() -> Self {
-        let seed = std::env::var("COFFERDAM_SEED").ok().and_then(|it| it.parse().ok());
+        let seed = std::env::var("COFFERDAM_TEST_SEED").ok().and_then(|it| it.parse().ok());
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed = seed.unwrap_or_else(now) | 1;
-        println!("COFFERDAM_SEED={seed}");
+        println!("COFFERDAM_TEST_SEED={seed}");
         Self(seed)
     }
 

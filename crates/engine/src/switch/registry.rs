@@ -234,10 +234,11 @@ mod tests {
     fn a_change_that_another_replica_broke_off_makes_us_wait_anew() {
         let registry = Registry::new(&FabricConfig::default(), Arc::new(|_| None)).unwrap();
         let mut leaf = Object::<Switch>::new(Id::parse("leaf1").unwrap(), None, "leaf1", SwitchDesired::default());
-        let settle = Duration::from_millis(20);
+        // Long against what a slow machine takes from one line to the next.
+        let settle = Duration::from_secs(1);
         assert!(registry.footing(&leaf, settle).is_settled, "nothing was begun");
         registry.answered(&leaf, registry.footing(&leaf, settle));
-        std::thread::sleep(2 * settle);
+        std::thread::sleep(settle + settle / 20);
 
         // Another began a change and was not seen to end it.
         (leaf.observed.writing, leaf.observed.begun) = (true, 1);
@@ -245,7 +246,7 @@ mod tests {
         assert!(!footing.is_settled, "that it answered before the change proves nothing");
         registry.answered(&leaf, footing);
         assert!(!registry.footing(&leaf, settle).is_settled, "it has not answered for long enough");
-        std::thread::sleep(2 * settle);
+        std::thread::sleep(settle + settle / 20);
 
         // What we do ourselves meanwhile, or another, in an orderly way, does not make it begin anew; silence does.
         let footing = registry.footing(&leaf, settle);
@@ -262,7 +263,7 @@ mod tests {
 
         // It did not answer another replica in between.
         registry.answered(&leaf, registry.footing(&leaf, settle));
-        std::thread::sleep(2 * settle);
+        std::thread::sleep(settle + settle / 20);
         assert!(registry.footing(&leaf, settle).is_settled);
         leaf.observed.silences += 1;
         assert!(!registry.footing(&leaf, settle).is_settled, "to somebody it was silent");

@@ -5,19 +5,26 @@ use http::Method;
 use net::http::{Client, Request, Response};
 use serde_json::json;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
-/// A machine that takes a while.
-struct Slow;
+/// A machine that takes as long to start or to stop as it is made to.
+struct Slow(Arc<Semaphore>);
+
+impl Slow {
+    async fn takes_its_time(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
 
 impl Machine for Slow {
     type Error = std::convert::Infallible;
 
     async fn start(&mut self, _: Boot) -> Result<(), Self::Error> {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.takes_its_time().await;
         Ok(())
     }
     async fn stop(&mut self) -> Result<(), Self::Error> {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.takes_its_time().await;
         Ok(())
     }
     fn button(&mut self) -> Result<(), Self::Error> {
@@ -32,21 +39,29 @@ struct Bench {
     url: String,
     password: String,
     controller: Arc<Controller>,
+    /// How many more starts and stops of the machine come to their end.
+    may_end: Arc<Semaphore>,
     _stop: watch::Sender<bool>,
 }
 
 async fn bench() -> Bench {
+    bench_where(Semaphore::MAX_PERMITS).await
+}
+
+/// One whose machine comes to the end of so many starts and stops, and of more when it may.
+async fn bench_where(ends: usize) -> Bench {
+    let may_end = Arc::new(Semaphore::new(ends));
     let plan = Plan { name: "t".into(), dir: "/nowhere".into(), leaves: 1, machines: 1, disk_gb: 4, memory_mb: 512, virtual_machines: 0 };
     let machine = plan.describe(None).unwrap().machines.remove(0);
     let (circuit, supply) = machine::circuit();
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(machine::run("m1".into(), Slow, supply, stopping.clone()));
+    tokio::spawn(machine::run("m1".into(), Slow(Arc::clone(&may_end)), supply, stopping.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let password = machine.bmc.password.clone();
     let controller = Arc::new(Controller { machine, uuid: "d1f8b3f5-0000-5000-8000-000000000001".into(), circuit });
     tokio::spawn(serve(listener, Arc::clone(&controller), stopping));
-    Bench { url, password, controller, _stop: stop }
+    Bench { url, password, controller, may_end, _stop: stop }
 }
 
 impl Bench {
@@ -86,7 +101,7 @@ impl Bench {
     }
 
     async fn becomes(&self, power: Power) {
-        tokio::time::timeout(Duration::from_secs(5), async {
+        tokio::time::timeout(Duration::from_secs(60), async {
             while self.get("/redfish/v1/Systems/m1").await["PowerState"] != power.to_string() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -153,7 +168,8 @@ async fn every_link_leads_somewhere() {
 
 #[tokio::test]
 async fn power_takes_time_and_is_told_truly() {
-    let bench = bench().await;
+    let bench = bench_where(0).await;
+    let ends = || bench.may_end.add_permits(1);
     assert_eq!(bench.get("/redfish/v1/Systems/m1").await["PowerState"], "Off");
     assert_eq!(bench.reset("ForceOff").await, 204, "nothing to do is no error");
     let path = "/redfish/v1/Systems/m1/Actions/ComputerSystem.Reset";
@@ -163,22 +179,32 @@ async fn power_takes_time_and_is_told_truly() {
     }
     assert_eq!(bench.reset("On").await, 204);
     bench.becomes(Power::PoweringOn).await;
+    ends();
     bench.becomes(Power::On).await;
     assert_eq!(bench.reset("On").await, 204);
     assert_eq!(bench.reset("ForceRestart").await, 204);
     bench.becomes(Power::PoweringOff).await;
+    ends();
+    bench.becomes(Power::PoweringOn).await;
+    ends();
     bench.becomes(Power::On).await;
     assert_eq!(bench.reset("ForceOff").await, 204);
     bench.becomes(Power::PoweringOff).await;
     assert_eq!(bench.get("/redfish/v1/Chassis/m1").await["PowerState"], "PoweringOff");
     assert_eq!(bench.reset("ForceOn").await, 204, "waits for its turn");
+    ends();
+    bench.becomes(Power::PoweringOn).await;
+    ends();
     bench.becomes(Power::On).await;
     // The last word counts, though it was said before the first was acted upon.
     bench.reset("ForceOff").await;
+    ends();
     bench.becomes(Power::Off).await;
     assert_eq!((bench.reset("On").await, bench.reset("ForceOff").await), (204, 204));
     bench.becomes(Power::PoweringOn).await;
+    ends();
     bench.becomes(Power::PoweringOff).await;
+    ends();
     bench.becomes(Power::Off).await;
 }
 

@@ -158,6 +158,8 @@ async fn faults_strike() {
     let begun = Instant::now();
     it.ask("write memory").await;
     assert!(begun.elapsed() >= Duration::from_millis(300));
+    // One that surely goes on while the line is taken down.
+    simulator.faults().change(|it| (it.save_ms, it.commit_ms) = (1_500, 1_500));
     device.edit(|config| config.hostname = "leaf2".into());
     it.type_line("write memory").await;
     it.until("\r\n").await.unwrap();
@@ -173,7 +175,7 @@ async fn faults_strike() {
     device.edit(|config| config.vlans.remove(&7));
     let mut it = Terminal::open(&simulator).await.unwrap();
     it.until("#").await.unwrap();
-    device.reboot(Duration::from_millis(400));
+    device.reboot(Duration::from_secs(3));
     assert_eq!(it.until("#").await, None);
     assert!(connect(&simulator).await.is_err());
     assert!(device.carries("GigabitEthernet1/0/2").is_empty());

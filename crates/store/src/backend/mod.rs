@@ -46,7 +46,10 @@ pub(crate) enum Backend {
 impl Backend {
     pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            return Ok(Self::Sqlite(sqlite::Sqlite::open(path)?));
+            let path = path.to_owned();
+            // It reads and writes the file, and waits for others that do.
+            let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path)).await;
+            return Ok(Self::Sqlite(opened.map_err(|error| StoreError::Open(error.to_string()))??));
         }
         if url.starts_with("postgresql://") || url.starts_with("postgres://") {
             return Ok(Self::Postgres(Box::new(postgres::Postgres::open(url).await?)));

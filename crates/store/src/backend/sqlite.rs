@@ -9,11 +9,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::Timestamp;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
@@ -36,6 +36,10 @@ const CACHE: i32 = -16_384;
 const LOG_PAGES: i64 = 8192;
 /// Between two looks at the log.
 const CHECKPOINT_REST: Duration = Duration::from_millis(200);
+
+/// How long another process's lock on the file is waited for, and between two tries where SQLite itself does not wait.
+const BUSY: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// So many writes go to the disk together, at most.
 const GROUP: usize = 64;
@@ -236,8 +240,8 @@ fn keep_private(path: &str) -> std::io::Result<()> {
 fn connect(path: &str) -> Result<Connection, StoreError> {
     let open = |error: rusqlite::Error| StoreError::Open(format!("{path}: {error}"));
     let connection = Connection::open(path).map_err(open)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(open)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+    connection.busy_timeout(BUSY).map_err(open)?;
+    keep_log(&connection).map_err(open)?;
     // Every commit reaches the disk: an answered request and a freed VLAN survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
     // Moved over by a thread of its own.
@@ -245,6 +249,20 @@ fn connect(path: &str) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "cache_size", CACHE).map_err(open)?;
     connection.set_prepared_statement_cache_capacity(256);
     Ok(connection)
+}
+
+/// Has changes written to a log first. A new file is written for that, after it was read: where another is about to write it, too, SQLite
+/// refuses at once, for none of the two could go on if both waited (<https://www.sqlite.org/c3ref/busy_handler.html>). So it is tried again.
+fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn spawn(name: &str, mut connection: Connection, jobs: Arc<Mutex<Receiver<Job>>>) -> Result<(), StoreError> {
@@ -320,4 +338,25 @@ impl ToSql for Val {
 #[expect(clippy::needless_pass_by_value, reason = "used as a function value in map_err")]
 fn failed(error: rusqlite::Error) -> StoreError {
     StoreError::Database(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_that_another_is_about_to_write_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db").display().to_string();
+        let other = Connection::open(&path).unwrap();
+        // The file has no log yet: this is what one holds that is about to make it one with a log.
+        other.execute_batch("CREATE TABLE t (x INTEGER); BEGIN IMMEDIATE").unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            other.execute_batch("COMMIT").unwrap();
+        });
+        let mode: String = connect(&path).unwrap().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        ends.join().unwrap();
+    }
 }

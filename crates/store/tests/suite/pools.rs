@@ -276,7 +276,7 @@ async fn alike(world: &World, pool: &str, deeds: &[Deed]) -> Result<(), TestCase
 #[test]
 fn it_gives_what_a_plain_set_would() {
     on_each(async |world| {
-        let seed = u64::from_ne_bytes(model::Id::<()>::random_hex().as_str().as_bytes()[..8].try_into().unwrap());
+        let seed = crate::seed();
         let cases = if world.is_postgres() { 12 } else { 40 };
         let config =
             Config { cases, failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(seed), ..Config::default() };
@@ -332,7 +332,7 @@ async fn worker(store: Store, me: String, seed: u64, ranges: &'static [(u128, u1
 fn many_at_once_never_share_a_value_and_lose_none() {
     on_each(async |world| {
         const RANGES: &[(u128, u128)] = &[(100, 219)];
-        let seed = u64::from_str_radix(&model::Id::<()>::random_hex().as_str()[..16], 16).unwrap();
+        let seed = crate::seed();
         // Two stores on one database: as two processes.
         let stores = [world.store.clone(), Store::open(&world.url).await.unwrap()];
         let rounds = if world.is_postgres() { 25 } else { 40 };

@@ -14,7 +14,7 @@ struct Dice(u64);
 
 impl Dice {
     fn new() -> (Self, u64) {
-        let seed = u64::from_str_radix(&model::Id::<()>::random_hex().as_str()[..16], 16).unwrap() | 1;
+        let seed = crate::seed() | 1;
         (Self(seed), seed)
     }
 

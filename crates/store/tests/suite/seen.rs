@@ -66,7 +66,7 @@ fn whoever_changed_something_the_next_list_shows_it() {
     on_each(async |world| {
         let here = &world.store;
         let there = Store::open(&world.url).await.unwrap();
-        let first = u64::from(std::process::id());
+        let first = crate::seed();
         let mut seed = first;
         for number in 0..12 {
             create(here, &node(&format!("start{number}"), Some("gold"))).await;

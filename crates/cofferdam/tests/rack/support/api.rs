@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::block;
 
 /// How long calls are tried again while nobody answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A service.

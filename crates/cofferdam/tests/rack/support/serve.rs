@@ -64,7 +64,7 @@ impl Setting {
     /// Starts it, expecting that it refuses; returns what it said.
     pub fn refused(&self) -> String {
         let mut child = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(120);
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break status,
@@ -108,11 +108,11 @@ impl Serve {
     /// Waits until it is ready.
     pub fn await_ready(&self) {
         let url = format!("{}/healthz", self.setting.base());
-        wait_for("cofferdam serve is ready", Duration::from_secs(30), || {
+        wait_for("cofferdam serve is ready", Duration::from_secs(180), || {
             if let Some(status) = self.child.lock().unwrap().as_mut().unwrap().try_wait().unwrap() {
                 panic!("cofferdam serve ended with {status}: {}", tail(&self.setting.log(), 5));
             }
-            let client = net::http::Client::plain().with_deadline(Duration::from_millis(1_000));
+            let client = net::http::Client::plain().with_deadline(Duration::from_secs(10));
             match super::block(client.send(net::http::Request::get(url.as_str()))) {
                 Ok(answer) if answer.status == 200 => Ok(()),
                 Ok(answer) => Err(answer.text()),
@@ -149,7 +149,7 @@ impl Serve {
 
     /// Waits for its end.
     pub fn ended(&self) -> ExitStatus {
-        let status = wait_for("cofferdam serve ends", Duration::from_secs(30), || {
+        let status = wait_for("cofferdam serve ends", Duration::from_secs(120), || {
             self.child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
         });
         *self.child.lock().unwrap() = None;

@@ -337,13 +337,16 @@ async fn ports_are_added_and_removed_only_where_asked() {
     assert_eq!(differs(&theirs, &seen).len(), 1, "not removed, and said so");
 }
 
+/// A deadline that is missed on purpose. A database that answers keeps it.
+const SHORT: Duration = Duration::from_secs(2);
+
 #[tokio::test]
 async fn a_silent_switch_is_a_timeout_and_a_dead_one_unreachable() {
     let Some(rig) = Rig::start() else { return };
     let mut switch = Ovsdb::new(rig.config()).unwrap();
-    switch.deadline = Duration::from_millis(600);
     let want = wanted(&[("p1", PortMode::Isolated)]);
     switch.ensure(&want).await.unwrap();
+    switch.deadline = SHORT;
 
     // The database answers, the daemon that moves packets does not: not applied, so not done.
     let daemon = rig.pid("vs.pid").unwrap();
@@ -356,14 +359,14 @@ async fn a_silent_switch_is_a_timeout_and_a_dead_one_unreachable() {
     kill(daemon, Signal::SIGCONT).unwrap();
     switch.deadline = DEADLINE;
     assert_eq!(differs(&moved, &switch.observe().await.unwrap()), []);
-    switch.deadline = Duration::from_millis(600);
+    switch.deadline = SHORT;
 
     let server = rig.pid("db.pid").unwrap();
     kill(server, Signal::SIGSTOP).unwrap();
     let begun = Instant::now();
     let error = switch.observe().await.unwrap_err();
     assert!(matches!(error, SwitchError::Timeout { .. }), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(8));
     kill(server, Signal::SIGCONT).unwrap();
     switch.deadline = DEADLINE;
     switch.observe().await.unwrap();
