@@ -9,7 +9,6 @@ mod ironic_cli {
     pub mod plans;
     pub mod shell;
 }
-#[expect(dead_code, reason = "not every test logs in by other ways")]
 mod openstack;
 #[path = "rack/support/mod.rs"]
 #[expect(dead_code, reason = "made for the tests with a rack, which use more of it")]
