@@ -161,8 +161,9 @@ fn look(cables: &mut Cables, devices: &[Arc<Device>], ports: &[Vec<String>], boo
                 // that up again, and the hand's VLAN would be taken for the control plane's doing.
                 // Read anew: the hand may have been at it just now.
                 let Some((since, vlan)) = book.places[nth].lock().unwrap().by_hand else { continue };
-                let running = devices[*switch].running();
-                let is_in_it = running.ports.get(&ports[*switch][*port]).is_some_and(|it| it.up && it.access == vlan);
+                // Whoever saved meanwhile saved it along: until that is set right, too, a restart of the switch brings it back.
+                let configs = [devices[*switch].running(), devices[*switch].startup()];
+                let is_in_it = configs.iter().any(|it| it.ports.get(&ports[*switch][*port]).is_some_and(|it| it.up && it.access == vlan));
                 let confirmed = book.places[nth].lock().unwrap().confirmed;
                 if !is_in_it || confirmed.is_some_and(|(tenant, at)| at > since && book.vlans[tenant] == vlan) {
                     let mut slowest = found.slowest_repair.lock().unwrap();
