@@ -136,6 +136,42 @@ pub(crate) fn sweep(folder: &Path, alone: bool) -> std::io::Result<usize> {
     Ok(removed)
 }
 
+/// What images were converted to, by the image.
+fn converted(folder: &Path) -> std::io::Result<BTreeMap<Id<Image>, Vec<PathBuf>>> {
+    let mut found: BTreeMap<Id<Image>, Vec<PathBuf>> = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let Some((id, rest)) = name.to_str().and_then(|it| it.split_once('.')) else { continue };
+        let is_result = rest.split_once('.').is_some_and(|(_, kind)| kind == "raw" || kind == "raw.json");
+        if let Some(id) = Id::parse(id).filter(|_| is_result) {
+            found.entry(id).or_default().push(folder.join(&name));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what images were converted to that are no more; returns of how many.
+///
+/// # Errors
+/// The folder or the store cannot be read.
+pub(crate) async fn forget(shared: &Shared) -> Result<usize, StoreError> {
+    let folder = shared.config.image_dir.clone();
+    let found = tokio::task::spawn_blocking(move || converted(&folder)).await;
+    let found = found.map_err(std::io::Error::other).flatten().map_err(|error| StoreError::Open(error.to_string()))?;
+    let mut removed = 0;
+    for (id, files) in found {
+        if shared.store.get(&id).await?.is_some() {
+            continue;
+        }
+        tracing::info!(image.id = %id, "what an image was converted to that is no more is removed");
+        for file in files {
+            drop(tokio::fs::remove_file(file).await);
+        }
+        removed += 1;
+    }
+    Ok(removed)
+}
+
 fn is_older(path: &Path, age: Duration) -> bool {
     let modified = std::fs::metadata(path).and_then(|it| it.modified());
     modified.is_ok_and(|at| at.elapsed().is_ok_and(|it| it > age))
@@ -153,6 +189,9 @@ pub(crate) async fn watch(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) 
                 Ok(Err(error)) => tracing::warn!(%error, "the image folder cannot be read"),
                 Err(error) => tracing::warn!(%error, "the image folder was not cleared up"),
             }
+        }
+        if let Err(error) = forget(&shared).await {
+            tracing::warn!(%error, "could not see whose converted data is in the image folder");
         }
         match missing(&shared).await {
             Ok(found) => told = tell(&shared, found, &told),
@@ -246,6 +285,32 @@ mod tests {
             kept.sort();
             kept
         });
+    }
+
+    #[tokio::test]
+    async fn what_an_image_was_converted_to_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("images");
+        std::fs::create_dir(&folder).unwrap();
+        let shared = crate::testing::shared_with(&folder, Box::new(crate::outside::World), |_| {}).await;
+        let desired: ImageDesired = serde_json::from_value(json!({
+            "status": "active", "visibility": "private", "disk_format": "qcow2", "container_format": "bare", "size_bytes": 1,
+        }))
+        .unwrap();
+        let kept = Object::<Image>::new(Id::random(), None, "x", desired);
+        shared.store.apply(store::Batch::wishes().create(&kept)).await.unwrap();
+        let gone: Id<Image> = Id::random();
+        let name = |id: &Id<Image>, rest: &str| format!("{id}{rest}");
+        let stay =
+            [name(&kept.id, ""), name(&kept.id, ".abcd.raw"), name(&kept.id, ".abcd.raw.json"), name(&gone, ""), name(&gone, ".part")];
+        for file in stay.iter().chain(&[name(&gone, ".abcd.raw"), name(&gone, ".abcd.raw.json"), "notes.raw".to_owned()]) {
+            std::fs::write(folder.join(file), b"x").unwrap();
+        }
+        assert_eq!(forget(&shared).await.unwrap(), 1);
+        let left = names(&folder);
+        assert!(stay.iter().all(|it| left.contains(it)) && left.contains(&"notes.raw".to_owned()), "{left:?}");
+        assert!(!left.iter().any(|it| it.starts_with(gone.as_str()) && it.contains(".raw")), "{left:?}");
+        assert_eq!(forget(&shared).await.unwrap(), 0);
     }
 
     #[tokio::test]
